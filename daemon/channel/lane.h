@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+// Lane: one engine's share of an application's channel, and every check on what the application writes
+// there. Implements the transport's MessageStore over the shared buffers. Which buffer belongs to whom
+// and which flow slot is in which state is kept in private memory: an entry that names what the
+// application does not own is a violation, after which the lane hands out nothing more. Used by its
+// engine thread only; never blocks or allocates after construction.
+#pragma once
+
+#include <cstdint>
+
+#include "base/fixed_array.h"
+#include "ipc/shm_layout.h"
+#include "transport/message_store.h"
+
+namespace mn {
+
+// A checked entry of the submit ring.
+struct Submission {
+  enum class Kind : uint8_t { kSend, kClose } kind = Kind::kSend;
+  uint32_t handle = 0;  // the transport's name of the flow
+  transport::BufferIndex buffer = transport::kNoBuffer;
+  uint16_t length = 0;
+  bool last_segment = false;
+};
+
+class Lane final : public transport::MessageStore {
+ public:
+  // `base`: the lane's start in the mapping. The eventfds stay the caller's.
+  Lane(const ipc::LaneShape& shape, uint8_t* base, int application_fd, int engine_fd);
+
+  const ipc::LaneShape& shape() const { return shape_; }
+  int engine_fd() const { return engine_fd_; }
+
+  // ---- What the application wrote
+  // False: nothing more waits (or violation() says why the lane is dead).
+  bool next_submission(Submission* ret_submission);
+  // Takes back what the application released, at most `budget` entries; returns how many.
+  uint32_t take_releases(uint32_t budget);
+  bool has_input() const { return !submit_.empty() || !release_.empty(); }
+  const char* violation() const { return violation_; }  // nullptr: none
+  uint64_t stale_submits() const { return stale_submits_; }
+  // A flow's handle for a reference that came over the control socket; 0: there is no such flow.
+  uint32_t handle_of(transport::FlowRef flow) const;
+
+  // ---- Doorbells
+  // True if something was pushed since the last call of ring_application.
+  bool has_news() const { return news_ != 0; }
+  void ring_application();
+  void announce_sleep() { ipc::sleep_announce(&header_->engine); }
+  void end_sleep() { ipc::sleep_end(&header_->engine); }
+
+  // ---- MessageStore
+  transport::FlowRef flow_reserve(uint32_t handle, const FourTuple& tuple) override;
+  void flow_accepted(transport::FlowRef flow) override;
+  void flow_ended(transport::FlowRef flow, uint32_t reason) override;
+  transport::TxChunk* tx_chunks() override { return chunks_.data(); }
+  std::span<const uint8_t> tx_bytes(transport::BufferIndex buffer) override {
+    return {tx_data_ + static_cast<size_t>(buffer) * shape_.buffer_size, shape_.buffer_size};
+  }
+  void tx_done(transport::BufferIndex buffer) override;
+  uint32_t rx_free() const override { return rx_free_count_; }
+  uint32_t rx_capacity() const override { return shape_.rx_buffers; }
+  uint32_t buffer_size() const override { return shape_.buffer_size; }
+  transport::BufferIndex rx_put(std::span<const uint8_t> payload) override;
+  void rx_deliver(transport::FlowRef flow, const transport::RxSegment& segment) override;
+  void rx_discard(transport::BufferIndex buffer) override;
+
+ private:
+  enum class SlotState : uint8_t { kFree, kOpen, kClosing, kEnded };
+  struct Slot {
+    uint32_t handle = 0;
+    uint32_t generation = 1;
+    uint32_t message_bytes = 0;  // of the message whose segments are being submitted
+    SlotState state = SlotState::kFree;
+  };
+  enum class RxOwner : uint8_t { kDaemon, kApplication };
+  enum class TxOwner : uint8_t { kApplication, kDaemon };
+
+  Slot* live_slot(transport::FlowRef flow);
+  bool check_segment(const ipc::Item16& item, Submission* ret_submission);
+  bool check_close(const ipc::Item16& item, Submission* ret_submission);
+  void release_slot(uint32_t slot);
+  void free_slot(uint32_t slot);
+  bool violate(const char* what) {
+    violation_ = what;
+    return false;
+  }
+
+  const ipc::LaneShape shape_;
+  ipc::LaneHeader* header_;
+  ipc::Consumer16 submit_;
+  ipc::Consumer4 release_;
+  ipc::Producer16 deliver_;
+  ipc::Producer4 complete_;
+  uint8_t* tx_data_;
+  uint8_t* rx_data_;
+  ipc::FlowSlot* flows_;
+  uint32_t news_ = 0;  // ipc::kWakeX of what was pushed
+  uint32_t rx_free_count_ = 0;
+  uint32_t slot_free_count_ = 0;
+  const char* violation_ = nullptr;
+  uint64_t stale_submits_ = 0;
+
+  FixedArray<transport::TxChunk> chunks_;
+  FixedArray<TxOwner> tx_owner_;
+  FixedArray<RxOwner> rx_owner_;
+  FixedArray<uint32_t> rx_free_;    // stack of free rx buffers, the last one used on top
+  FixedArray<uint32_t> slot_free_;  // stack of free flow slots
+  FixedArray<Slot> slots_;
+  int application_fd_;
+  int engine_fd_;
+};
+
+}  // namespace mn

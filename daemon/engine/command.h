@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// What the control plane asks of an engine and what it hears back: plain values on two SpscQueues, the
+// only way between the two. Every command with a cookie is answered by exactly one event with it.
+#pragma once
+
+#include <cstdint>
+
+#include "base/address.h"
+#include "base/spsc_queue.h"
+#include "transport/transport.h"
+
+namespace mn {
+
+class Lane;
+
+struct EngineCommand {
+  enum class Kind : uint8_t {
+    kAddLane,     // lane; answered kDone. The engine uses the lane until kLaneRemoved
+    kDrainLane,   // lane; closes its flows in order, removes listeners; answered kLaneDrained when no flow is
+                  // left. The lane stays until kRemoveLane, which may come before the answer
+    kRemoveLane,  // lane; resets what is left; answered kLaneRemoved: the engine has no pointer to it any more
+    kListen,      // lane, ip, port; answered kDone
+    kUnlisten,    // lane, ip, port; answered kDone
+    kConnect,     // lane, tuple (local port chosen by the control plane); answered kConnected or kDone with an
+                  // error (ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, EADDRINUSE, ECONNABORTED: lane removed)
+    kFlowStats,   // lane, flow; answered kFlowStats or kDone with ENOENT
+    kStop,        // resets all flows, tells the peers; answered kDone when the packets have left
+  } kind = Kind::kAddLane;
+  uint64_t cookie = 0;
+  Lane* lane = nullptr;
+  FourTuple tuple{};  // kListen, kUnlisten: local_ip and local_port
+  transport::FlowRef flow = 0;
+};
+
+struct EngineEvent {
+  enum class Kind : uint8_t {
+    kDone,          // error: 0 or an errno
+    kConnected,     // flow, tuple
+    kFlowStats,     // stats
+    kLaneDrained,   // lane
+    kLaneRemoved,   // lane
+    kLaneViolated,  // lane, reason (static text): the application broke the channel's protocol; no cookie. The engine
+                    // has stopped polling the lane; the control plane ends the session and removes it
+    kFlowEnded,     // lane, tuple, opened_by_us: its local port is free again; no cookie
+  } kind = Kind::kDone;
+  uint64_t cookie = 0;
+  Lane* lane = nullptr;
+  FourTuple tuple{};
+  transport::FlowRef flow = 0;
+  int error = 0;
+  bool opened_by_us = false;
+  const char* reason = nullptr;
+  transport::FlowSnapshot stats{};
+};
+
+using EngineCommandQueue = SpscQueue<EngineCommand, 1024>;
+using EngineEventQueue = SpscQueue<EngineEvent, 4096>;
+
+}  // namespace mn

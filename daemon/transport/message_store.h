@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// MessageStore: where message bytes live, as the transport sees it. In production a lane of a channel
+// (channel/lane.h), in tests an array. Owned by the engine's side, called from the engine thread
+// only; no call blocks or allocates. The transport never keeps a pointer from tx_bytes beyond the
+// transmit view it fills, so a store may hand out memory that an application writes to.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/address.h"
+#include "ipc/shm_layout.h"
+
+namespace mn::transport {
+
+using BufferIndex = uint32_t;
+using FlowRef = uint32_t;  // ipc::flow_ref: how the store names a flow of its own
+constexpr FlowRef kNoFlow = 0;
+constexpr BufferIndex kNoBuffer = UINT32_MAX;
+
+// What the transport writes for each tx buffer it holds: its place in the flow's queue.
+struct TxChunk {
+  BufferIndex next = kNoBuffer;
+  uint16_t length = 0;
+  bool last_segment = false;
+};
+
+// What is delivered: bytes in an rx buffer, in order for each flow.
+struct RxSegment {
+  BufferIndex buffer = kNoBuffer;
+  uint16_t length = 0;
+  uint8_t flags = 0;          // ipc::kFirstSegment, ipc::kLastSegment
+  uint8_t message_count = 0;  // > 0: a bundle
+};
+
+class MessageStore {
+ public:
+  virtual ~MessageStore() = default;
+
+  // ---- Flows. `handle` is the transport's (Transport::FlowHandle), so that requests name it back.
+  // A flow slot for a new flow; kNoFlow: the store has none free. For an accepted flow the application
+  // hears of it by flow_accepted, when the handshake is complete.
+  virtual FlowRef flow_reserve(uint32_t handle, const FourTuple& tuple) = 0;
+  virtual void flow_accepted(FlowRef flow) = 0;
+  // The flow is over: no call for it follows. `reason` 0: it never was the application's (handshake
+  // failed): the slot is free at once and nothing is told.
+  virtual void flow_ended(FlowRef flow, uint32_t reason /* ipc::EndReason or 0 */) = 0;
+
+  // ---- Sending. The transport owns a tx buffer from Transport::send until tx_done.
+  virtual TxChunk* tx_chunks() = 0;  // one for each tx buffer, index = BufferIndex
+  virtual std::span<const uint8_t> tx_bytes(BufferIndex buffer) = 0;
+  virtual void tx_done(BufferIndex buffer) = 0;  // acknowledged by the peer, or its flow is over
+
+  // ---- Receiving. rx_put copies a payload into a free buffer (kNoBuffer: none free).
+  virtual uint32_t rx_free() const = 0;
+  virtual uint32_t rx_capacity() const = 0;
+  virtual uint32_t buffer_size() const = 0;
+  virtual BufferIndex rx_put(std::span<const uint8_t> payload) = 0;
+  virtual void rx_deliver(FlowRef flow, const RxSegment& segment) = 0;  // the application's from now on
+  virtual void rx_discard(BufferIndex buffer) = 0;                      // free again, never delivered
+};
+
+}  // namespace mn::transport

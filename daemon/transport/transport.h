@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// Transport: every flow of one engine. Reliable, ordered messages over unreliable packets: handshake with
+// incarnation tags, cumulative and selective acks, time-based loss detection with tail probes (RFC 8985), RTO
+// (RFC 6298), receive windows, close, reset, keep-alive. Pure: no DPDK, no clock, no system call, no
+// allocation after construction. One thread. Inputs never transmit: they change state; poll_transmit gives
+// one packet at a time, poll_event what the control plane must hear.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/address.h"
+#include "base/time.h"
+#include "transport/message_store.h"
+#include "wire/packet_header.h"
+
+namespace mn::transport {
+
+// Names a flow inside a Transport: index and generation, so that a name of an ended flow is recognised.
+using FlowHandle = uint32_t;
+constexpr FlowHandle kNoHandle = 0;
+
+struct TransportConfig {
+  uint32_t flows_max = 16384;
+  uint32_t listeners_max = 1024;
+  uint32_t half_open_max = 256;      // accepted handshakes not yet confirmed by the peer
+  uint16_t mss = 1440;               // payload bytes in a packet, from the NIC's MTU
+  uint32_t window_packets_max = 256; // receive window offered and congestion window, at most kWindowMax
+  uint64_t seed = 0;                 // of the tags and first sequence numbers
+  Duration open_timeout = seconds(2);
+  Duration dead_timeout = seconds(5);   // nothing heard while something is outstanding
+  Duration keepalive_interval = seconds(1);
+};
+
+// What to do with a packet that was handed in; for counters and nothing else.
+enum class PacketVerdict : uint8_t {
+  kAccepted, kNoFlow, kMalformed, kDuplicate, kOutsideWindow, kNoBuffer, kHandshakeLimit,
+};
+
+enum class RequestStatus : uint8_t { kOk, kNoResources, kInUse, kNoSuchFlow };
+
+// One packet to send: header bytes by value, payload as references into message stores, valid until the next
+// call of the transport or the store.
+struct TransmitView {
+  FourTuple tuple{};
+  uint32_t path = 0;  // the caller's word for the flow's next hop (set_path / request), 0: look it up
+  FlowHandle flow = kNoHandle;  // kNoHandle for packets without a flow (resets)
+  size_t header_size = 0;
+  std::array<uint8_t, wire::kHeaderSize + wire::kSackRangesMax * wire::kSackRangeSize + wire::kOptionsSize> header;
+  // Payload pieces in order; zeros between pieces (`pad` after the piece) keep bundle alignment. A bundle's table is
+  // in `table` and comes first.
+  struct Piece {
+    const uint8_t* data;
+    uint16_t length;
+    uint16_t pad;
+  };
+  size_t table_size = 0;
+  std::array<uint8_t, 512> table;
+  size_t piece_count = 0;
+  std::array<Piece, 255> pieces;
+
+  size_t payload_size() const;  // table, pieces and pads
+};
+
+// What the control plane must hear.
+struct TransportEvent {
+  enum class Kind : uint8_t {
+    kConnected,      // an open we started succeeded
+    kConnectFailed,  // `error`: ECONNREFUSED, ETIMEDOUT
+    kEnded,          // a flow is gone: its local port is free if we had opened it
+  } kind;
+  FlowHandle flow = kNoHandle;
+  uint64_t cookie = 0;  // the request's
+  FourTuple tuple{};
+  FlowRef store_flow = kNoFlow;
+  MessageStore* store = nullptr;
+  bool opened_by_us = false;
+  int error = 0;
+};
+
+struct FlowSnapshot {  // for machnet_flow_stats
+  uint64_t tx_messages, tx_bytes, rx_messages, rx_bytes;
+  uint64_t tx_packets, rx_packets, retransmitted_packets, timeouts;
+  Duration rtt_smoothed, rtt_min, rto;
+  uint32_t window_packets, packets_in_flight;
+  uint64_t tx_queued_bytes;
+  uint32_t mss;
+};
+
+struct TransportCounters {
+  uint64_t retransmitted_packets = 0, timeouts = 0, tail_probes = 0;
+  uint64_t tx_messages = 0, rx_messages = 0;
+  uint64_t flows_opened = 0, flows_ended = 0, flows_reset = 0, flows_timed_out = 0;
+};
+
+class Transport {
+ public:
+  explicit Transport(const TransportConfig& config);
+  ~Transport();
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+  // ---- Requests
+  // `ip` 0: any address. A listener's accepted flows go to `store`.
+  RequestStatus listen(Ipv4 ip, Port port, MessageStore* store);
+  void unlisten(Ipv4 ip, Port port);  // accepted flows live on
+  // Starts a handshake; `cookie` comes back in the event; `path` goes into every TransmitView of the flow.
+  RequestStatus open(Instant now, const FourTuple& tuple, MessageStore* store, uint64_t cookie,
+                     uint32_t path, FlowHandle* ret_flow);
+  // Queues one segment. On kOk the buffer is the transport's until tx_done. kNoSuchFlow: the flow is over or closing:
+  // the buffer stays with the caller.
+  RequestStatus send(Instant now, FlowHandle flow, BufferIndex buffer, uint16_t length, bool last_segment);
+  // Orderly: everything queued is delivered, then the peer is told. flow_ended(kEndClosed) follows.
+  RequestStatus close(Instant now, FlowHandle flow);
+  // At once: the peer gets a reset, buffers come back; flow_ended is called with `reason` before it returns.
+  RequestStatus abort(Instant now, FlowHandle flow, uint32_t reason);
+  // Every flow and listener of a store that goes away; `tell` false: the store is not called any more for
+  // flow_ended (the application is dead), but tx_done and rx_discard are. Cost: the flows of that store.
+  void abort_store(Instant now, MessageStore* store, uint32_t reason);
+  void close_store(Instant now, MessageStore* store);  // orderly close of all its flows, listeners removed
+  uint32_t store_flow_count(const MessageStore* store) const;
+  // A store's application gave buffers back: flows whose offered window had been small may announce a larger one.
+  void on_store_space(Instant now, MessageStore* store);
+
+  // ---- Inputs
+  // `tuple` as this host sees it (local = the packet's destination). `path`: the caller's word for where it came from,
+  // becomes the path of a flow that it opens.
+  PacketVerdict on_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> udp_payload,
+                          uint32_t path);
+  void on_deadline(Instant now);  // everything due at `now`
+
+  // ---- Outputs
+  Instant next_deadline() const;
+  bool poll_transmit(Instant now, TransmitView* ret_view);
+  bool poll_event(TransportEvent* ret_event);
+
+  bool snapshot(FlowHandle flow, FlowSnapshot* ret_snapshot) const;
+  const TransportCounters& counters() const;
+  uint32_t flow_count() const;
+  // Tests: aborts if an invariant does not hold (lists, counts, buffers).
+  void check_invariants() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mn::transport
