@@ -144,6 +144,20 @@ void Lane::free_slot(uint32_t slot) {
   slot_free_[slot_free_count_++] = slot;
 }
 
+inline void Lane::note(uint32_t pushed) {
+  if (news_ == 0 && news_head_ != nullptr) {
+    news_next_ = *news_head_;
+    *news_head_ = this;
+  }
+  news_ |= pushed;
+}
+
+Lane* Lane::next_news(Lane** head) {
+  Lane* lane = *head;
+  if (lane != nullptr) *head = lane->news_next_;
+  return lane;
+}
+
 void Lane::ring_application() {
   const uint32_t pushed = news_;
   news_ = 0;
@@ -166,7 +180,7 @@ transport::FlowRef Lane::flow_reserve(uint32_t handle, const FourTuple& tuple) {
 
 void Lane::flow_accepted(transport::FlowRef flow) {
   deliver_.push({.a = flow, .word = ipc::entry_word(ipc::kDeliverOpened, 0, 0)});
-  news_ |= ipc::kWakeEntries;
+  note(ipc::kWakeEntries);
 }
 
 void Lane::flow_ended(transport::FlowRef flow, uint32_t reason) {
@@ -178,14 +192,14 @@ void Lane::flow_ended(transport::FlowRef flow, uint32_t reason) {
   }
   slots_[index].state = SlotState::kEnded;
   deliver_.push({.a = flow, .c = reason, .word = ipc::entry_word(ipc::kDeliverEnded, 0, 0)});
-  news_ |= ipc::kWakeAny;  // a sender that waits for space must hear of it too
+  note(ipc::kWakeAny);  // a sender that waits for space must hear of it too
 }
 
 void Lane::tx_done(transport::BufferIndex buffer) {
   MN_ASSERT(tx_owner_[buffer] == TxOwner::kDaemon);
   tx_owner_[buffer] = TxOwner::kApplication;
   complete_.push(buffer);
-  news_ |= ipc::kWakeSpace;
+  note(ipc::kWakeSpace);
 }
 
 transport::BufferIndex Lane::rx_put(std::span<const uint8_t> payload) {
@@ -205,7 +219,7 @@ void Lane::rx_deliver(transport::FlowRef flow, const transport::RxSegment& segme
                  .c = bundle ? uint32_t{segment.message_count} << 16 : 0,
                  .word = ipc::entry_word(bundle ? ipc::kDeliverBundle : ipc::kDeliverSegment,
                                          segment.flags, segment.length)});
-  news_ |= ipc::kWakeEntries;
+  note(ipc::kWakeEntries);
 }
 
 void Lane::rx_discard(transport::BufferIndex buffer) {

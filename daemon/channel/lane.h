@@ -43,8 +43,11 @@ class Lane final : public transport::MessageStore {
   uint32_t handle_of(transport::FlowRef flow) const;
 
   // ---- Doorbells
-  // True if something was pushed since the last call of ring_application.
-  bool has_news() const { return news_ != 0; }
+  // From now on the lane puts itself on the list at `*head` when something is pushed to the application;
+  // nullptr: no more.
+  void link_news(Lane** head) { news_head_ = head; }
+  // Takes the first lane off a news list; nullptr: none. Then call ring_application on it.
+  static Lane* next_news(Lane** head);
   void ring_application();
   void announce_sleep() { ipc::sleep_announce(&header_->engine); }
   void end_sleep() { ipc::sleep_end(&header_->engine); }
@@ -95,7 +98,10 @@ class Lane final : public transport::MessageStore {
   uint8_t* tx_data_;
   uint8_t* rx_data_;
   ipc::FlowSlot* flows_;
-  uint32_t news_ = 0;  // ipc::kWakeX of what was pushed
+  void note(uint32_t pushed);
+  uint32_t news_ = 0;  // ipc::kWakeX of what was pushed since ring_application
+  Lane* news_next_ = nullptr;
+  Lane** news_head_ = nullptr;
   uint32_t rx_free_count_ = 0;
   uint32_t slot_free_count_ = 0;
   const char* violation_ = nullptr;

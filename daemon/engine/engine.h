@@ -6,13 +6,16 @@
 // time is an argument.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <memory>
-#include <string>
+#include <vector>
 
 #include "base/address.h"
 #include "base/time.h"
 #include "engine/command.h"
+#include "engine/frame_sender.h"
+#include "engine/lane_set.h"
+#include "host/host.h"
 #include "ipc/shm_counters.h"
 #include "nic/nic_port.h"
 #include "transport/transport.h"
@@ -40,23 +43,81 @@ class Engine {
   // Returns the amount of work found: 0 means idle.
   size_t poll_once(Instant now);
   Instant next_deadline() const;
-  // Tells every application that the engine sleeps, arms the NIC. False: work has come, do not sleep.
-  bool prepare_sleep();
-  void finish_sleep();
-  // Descriptors to sleep on: readable when a lane's doorbell, the NIC or a command waits. An epoll descriptor; the
-  // engine drains what it must in finish_sleep.
-  int sleep_fd() const;
-  bool has_wake_for_nic() const;  // false: a sleeping engine hears of packets only by polling
+  // Sleeps until a doorbell, a packet, a command, the next deadline or `longest`, whichever is first; not at
+  // all when work has come meanwhile.
+  void sleep(Instant now, Duration longest);
+  // False: a sleeping engine hears of packets only when it wakes for something else.
+  bool has_wake_for_nic() const { return port_->facts().wake_fd >= 0; }
 
   // ---- Control thread
-  EngineCommandQueue& commands();
-  EngineEventQueue& events();
+  EngineCommandQueue& commands() { return commands_; }
+  EngineEventQueue& events() { return events_; }
   void wake();  // after pushing commands
 
-  class Impl;
-
  private:
-  std::unique_ptr<Impl> impl_;
+  // A connect that waits for its next hop's MAC address.
+  struct WaitingConnect {
+    EngineCommand command;
+    host::Path path;
+  };
+
+  // commands.cc
+  size_t run_commands(Instant now);
+  void run(Instant now, const EngineCommand& command);
+  void connect(Instant now, const EngineCommand& command, uint32_t path);
+  void continue_connects(Instant now, uint32_t path, bool reachable);
+  void flow_stats(const EngineCommand& command);
+  void remove_lane(Instant now, const EngineCommand& command);
+  size_t report(Instant now);  // transport events and lane departures to the control plane
+  void finish_departures();
+  void answer(const EngineCommand& command, int error);
+  void push_event(const EngineEvent& event);
+
+  // receive.cc
+  size_t receive(Instant now);
+  void receive_frame(Instant now, const RxFrame& frame);
+  void receive_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> payload,
+                      uint32_t path);
+
+  // engine.cc
+  size_t read_lanes(Instant now);
+  size_t read_lane(Instant now, Lane* lane);
+  void expel(Instant now, Lane* lane);
+  size_t transmit(Instant now);
+  void loop_back(Instant now);
+  void send_frame(Instant now, uint8_t* frame);
+  size_t send_host_frames(Instant now);
+  void ring_applications();
+  void publish_counters(Instant now);
+  bool is_local(Ipv4 ip) const {
+    return ip == config_.address || (config_.serves_loopback && (ip >> 24) == 127);
+  }
+
+  const EngineConfig config_;
+  NicPort* const port_;
+  ipc::EngineCounters* const counters_;
+  const int notify_fd_;
+  int command_fd_;
+
+  EngineCommandQueue commands_;
+  EngineEventQueue events_;
+  bool events_pushed_ = false;
+
+  host::Host host_;
+  transport::Transport transport_;
+  LaneSet lanes_;
+  FrameSender sender_;
+  transport::TransmitView view_;              // of the packet being sent
+  std::vector<uint8_t> loop_;                 // one packet to ourselves
+  std::vector<WaitingConnect> waiting_;       // capacity kWaitingMax
+  std::vector<EngineCommand> draining_;       // kDrainLane commands not yet answered
+  std::vector<EngineCommand> departing_;      // kRemoveLane and kStop, answered at the end of the poll
+  Instant next_service_{};
+  uint64_t polls_ = 0;
+  uint64_t polls_busy_ = 0;
+  bool counters_stale_ = false;
+  uint64_t loopback_packets_ = 0;
+  NicCounters nic_counters_;
 };
 
 }  // namespace mn

@@ -119,6 +119,8 @@ class Transport {
   // Every flow and listener of a store that goes away; `tell` false: the store is not called any more for
   // flow_ended (the application is dead), but tx_done and rx_discard are. Cost: the flows of that store.
   void abort_store(Instant now, MessageStore* store, uint32_t reason);
+  // Every flow and listener of every store: the service stops.
+  void abort_all(Instant now, uint32_t reason);
   void close_store(Instant now, MessageStore* store);  // orderly close of all its flows, listeners removed
   uint32_t store_flow_count(const MessageStore* store) const;
   // A store's application gave buffers back: flows whose offered window had been small may announce a larger one.

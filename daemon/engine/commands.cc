@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+// What the control plane asks, and what it hears back.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/assert.h"
+#include "engine/engine.h"
+
+namespace mn {
+
+namespace {
+
+constexpr uint32_t kCommandsPerPoll = 32;
+// A command is taken only when the answers it can cause at once have room.
+constexpr size_t kEventRoom = 8;
+
+int error_of(transport::RequestStatus status) {
+  switch (status) {
+    case transport::RequestStatus::kOk: return 0;
+    case transport::RequestStatus::kNoResources: return ENOBUFS;
+    case transport::RequestStatus::kInUse: return EADDRINUSE;
+    case transport::RequestStatus::kNoSuchFlow: return ENOENT;
+  }
+  return EINVAL;
+}
+
+}  // namespace
+
+void Engine::push_event(const EngineEvent& event) {
+  MN_ASSERT(events_.try_push(event));
+  events_pushed_ = true;
+}
+
+void Engine::answer(const EngineCommand& command, int error) {
+  push_event({.kind = EngineEvent::Kind::kDone,
+              .cookie = command.cookie,
+              .lane = command.lane,
+              .tuple = command.tuple,
+              .error = error});
+}
+
+size_t Engine::run_commands(Instant now) {
+  size_t done = 0;
+  EngineCommand command;
+  // Departures and violations push events of their own: one of each lane at most, hence the margin.
+  while (done < kCommandsPerPoll && events_.has_room(kEventRoom + departing_.size()) &&
+         commands_.try_pop(&command)) {
+    run(now, command);
+    done++;
+  }
+  return done;
+}
+
+void Engine::run(Instant now, const EngineCommand& command) {
+  using Kind = EngineCommand::Kind;
+  switch (command.kind) {
+    case Kind::kAddLane:
+      answer(command, lanes_.add(command.lane) ? 0 : ENOBUFS);
+      return;
+    case Kind::kDrainLane:
+      transport_.close_store(now, command.lane);
+      draining_.push_back(command);
+      return;
+    case Kind::kRemoveLane:
+      remove_lane(now, command);
+      return;
+    case Kind::kListen:
+      answer(command, error_of(transport_.listen(command.tuple.local_ip, command.tuple.local_port,
+                                                 command.lane)));
+      return;
+    case Kind::kUnlisten:
+      transport_.unlisten(command.tuple.local_ip, command.tuple.local_port);
+      answer(command, 0);
+      return;
+    case Kind::kConnect: {
+      if (is_local(command.tuple.remote_ip)) {
+        connect(now, command, 0);
+        return;
+      }
+      const host::NextHop hop = host_.resolve(now, command.tuple.remote_ip);
+      if (hop.status == host::ResolveStatus::kReady) {
+        connect(now, command, hop.path);
+      } else if (hop.status == host::ResolveStatus::kUnreachable) {
+        answer(command, EHOSTUNREACH);
+      } else if (hop.status == host::ResolveStatus::kNoRoom ||
+                 waiting_.size() == waiting_.capacity()) {
+        answer(command, ENOBUFS);
+      } else {
+        waiting_.push_back({command, hop.path});
+      }
+      return;
+    }
+    case Kind::kFlowStats:
+      flow_stats(command);
+      return;
+    case Kind::kStop:
+      transport_.abort_all(now, ipc::kEndDaemonStop);
+      departing_.push_back(command);
+      return;
+  }
+}
+
+void Engine::connect(Instant now, const EngineCommand& command, uint32_t path) {
+  transport::FlowHandle flow = transport::kNoHandle;
+  const transport::RequestStatus status =
+      transport_.open(now, command.tuple, command.lane, command.cookie, path, &flow);
+  if (status != transport::RequestStatus::kOk) answer(command, error_of(status));
+}
+
+void Engine::continue_connects(Instant now, uint32_t path, bool reachable) {
+  for (size_t i = 0; i < waiting_.size();) {
+    if (waiting_[i].path != path) {
+      i++;
+      continue;
+    }
+    const EngineCommand command = waiting_[i].command;
+    waiting_[i] = waiting_.back();
+    waiting_.pop_back();
+    if (reachable) {
+      connect(now, command, path);
+    } else {
+      answer(command, EHOSTUNREACH);
+    }
+  }
+}
+
+void Engine::flow_stats(const EngineCommand& command) {
+  EngineEvent event{.kind = EngineEvent::Kind::kFlowStats,
+                    .cookie = command.cookie,
+                    .lane = command.lane,
+                    .flow = command.flow};
+  const uint32_t handle = command.lane->handle_of(command.flow);
+  if (handle == 0 || !transport_.snapshot(handle, &event.stats)) {
+    answer(command, ENOENT);
+    return;
+  }
+  push_event(event);
+}
+
+void Engine::remove_lane(Instant now, const EngineCommand& command) {
+  Lane* lane = command.lane;
+  for (size_t i = 0; i < waiting_.size();) {
+    if (waiting_[i].command.lane != lane) {
+      i++;
+      continue;
+    }
+    answer(waiting_[i].command, ECONNABORTED);
+    waiting_[i] = waiting_.back();
+    waiting_.pop_back();
+  }
+  for (size_t i = 0; i < draining_.size(); i++) {
+    if (draining_[i].lane != lane) continue;
+    push_event({.kind = EngineEvent::Kind::kLaneDrained,
+                .cookie = draining_[i].cookie,
+                .lane = lane,
+                .error = ETIMEDOUT});
+    draining_[i] = draining_.back();
+    draining_.pop_back();
+    break;
+  }
+  transport_.abort_store(now, lane, ipc::kEndReset);
+  departing_.push_back(command);
+}
+
+// Transport and host events first; a lane departs only when no event can name it any more.
+size_t Engine::report(Instant now) {
+  size_t work = 0;
+  host::HostEvent host_event;
+  while (events_.has_room(kEventRoom + waiting_.size()) && host_.poll_event(&host_event)) {
+    continue_connects(now, host_event.path, host_event.ready);
+    work++;
+  }
+  transport::TransportEvent event;
+  bool drained = false;
+  while (events_.has_room(kEventRoom + departing_.size() + draining_.size())) {
+    if (!transport_.poll_event(&event)) {
+      drained = true;
+      break;
+    }
+    work++;
+    EngineEvent out{.cookie = event.cookie,
+                    .lane = static_cast<Lane*>(event.store),
+                    .tuple = event.tuple,
+                    .flow = event.store_flow,
+                    .error = event.error,
+                    .opened_by_us = event.opened_by_us};
+    switch (event.kind) {
+      case transport::TransportEvent::Kind::kConnected:
+        out.kind = EngineEvent::Kind::kConnected;
+        break;
+      case transport::TransportEvent::Kind::kConnectFailed:
+        out.kind = EngineEvent::Kind::kDone;
+        break;
+      case transport::TransportEvent::Kind::kEnded:
+        out.kind = EngineEvent::Kind::kFlowEnded;
+        break;
+    }
+    push_event(out);
+  }
+  if (drained && (!departing_.empty() || !draining_.empty())) finish_departures();
+  return work;
+}
+
+void Engine::finish_departures() {
+  for (size_t i = 0; i < draining_.size();) {
+    const EngineCommand command = draining_[i];
+    if (transport_.store_flow_count(command.lane) > 0) {
+      i++;
+      continue;
+    }
+    push_event({.kind = EngineEvent::Kind::kLaneDrained,
+                .cookie = command.cookie,
+                .lane = command.lane});
+    draining_[i] = draining_.back();
+    draining_.pop_back();
+  }
+  for (const EngineCommand& command : departing_) {
+    if (command.kind == EngineCommand::Kind::kStop) {
+      answer(command, 0);
+      continue;
+    }
+    // Its last news are rung here: the lane is not on the list when it goes.
+    ring_applications();
+    if (lanes_.contains(command.lane)) lanes_.remove(command.lane);
+    push_event({.kind = EngineEvent::Kind::kLaneRemoved,
+                .cookie = command.cookie,
+                .lane = command.lane});
+  }
+  departing_.clear();
+}
+
+}  // namespace mn

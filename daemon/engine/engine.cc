@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+// The poll, top to bottom: what an engine does, in which order, and what it sends.
+#include "engine/engine.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "engine/gather.h"
+#include "wire/frame.h"
+
+namespace mn {
+
+namespace {
+constexpr uint32_t kReleasesPerPoll = 512;     // of one lane
+constexpr uint32_t kSubmissionsPerPoll = 128;  // of one lane
+constexpr uint32_t kPacketsPerPoll = 64;
+constexpr uint32_t kDoorbellInterval = 64;     // polls between looks at parked lanes' doorbells
+constexpr size_t kWaitingMax = 4096;
+constexpr size_t kPacketMax = 65536;
+}  // namespace
+
+Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* counters,
+               int notify_fd)
+    : config_(config),
+      port_(port),
+      counters_(counters),
+      notify_fd_(notify_fd),
+      command_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      host_(host::HostConfig{.mac = port->facts().mac,
+                             .address = config.address,
+                             .prefix_length = config.prefix_length,
+                             .gateway = config.gateway,
+                             .mtu = port->facts().mtu,
+                             .announce = (config.address >> 24) != 127,
+                             .neighbors = {}}),
+      transport_(config.transport),
+      lanes_(command_fd_, port->facts().wake_fd),
+      sender_(port),
+      loop_(kPacketMax) {
+  waiting_.reserve(kWaitingMax);
+  draining_.reserve(LaneSet::kLanesMax);
+  departing_.reserve(LaneSet::kLanesMax);
+}
+
+Engine::~Engine() { close(command_fd_); }
+
+size_t Engine::poll_once(Instant now) {
+  size_t work = run_commands(now);
+  work += receive(now);
+  work += read_lanes(now);
+  if (transport_.next_deadline() <= now) {
+    transport_.on_deadline(now);
+    work++;
+  }
+  if (host_.next_deadline() <= now) {
+    host_.on_deadline(now);
+    work++;
+  }
+  work += send_host_frames(now);
+  work += transmit(now);
+  work += report(now);
+  ring_applications();
+
+  polls_++;
+  if (work > 0) {
+    polls_busy_++;
+    counters_stale_ = true;
+  }
+  if (now >= next_service_) {
+    port_->service(&nic_counters_);
+    next_service_ = now + seconds(1);
+    counters_stale_ = true;
+  }
+  if (counters_stale_ && (work == 0 || (polls_ & 255) == 0)) publish_counters(now);
+  return work;
+}
+
+Instant Engine::next_deadline() const {
+  return std::min({transport_.next_deadline(), host_.next_deadline(), next_service_});
+}
+
+void Engine::sleep(Instant now, Duration longest) {
+  if (!commands_.empty() || !sender_.idle()) return;
+  if (!lanes_.announce_sleep()) return;
+  if (!port_->arm_wake()) {
+    lanes_.end_sleep();
+    port_->disarm_wake();
+    return;
+  }
+  ipc::counter_add(counters_->sleeps, 1);
+  lanes_.sleep(std::min(longest, next_deadline() - now));
+  port_->disarm_wake();
+}
+
+void Engine::wake() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = write(command_fd_, &one, sizeof one);
+}
+
+// ---- From applications ----------------------------------------------------------------------
+
+size_t Engine::read_lanes(Instant now) {
+  if (polls_ % kDoorbellInterval == 0) lanes_.collect_doorbells();
+  size_t work = 0;
+  for (uint32_t i = 0; i < lanes_.hot_count();) {
+    Lane* lane = lanes_.hot(i);
+    const size_t found = read_lane(now, lane);
+    work += found;
+    if (lane->violation() != nullptr) {
+      expel(now, lane);  // another lane stands at i now
+      continue;
+    }
+    if (!lanes_.looked(i, found > 0)) i++;
+  }
+  return work;
+}
+
+size_t Engine::read_lane(Instant now, Lane* lane) {
+  size_t work = lane->take_releases(kReleasesPerPoll);
+  if (work > 0) transport_.on_store_space(now, lane);
+  Submission submission;
+  for (uint32_t i = 0; i < kSubmissionsPerPoll && lane->next_submission(&submission); i++) {
+    work++;
+    if (submission.kind == Submission::Kind::kClose) {
+      transport_.close(now, submission.handle);
+    } else if (transport_.send(now, submission.handle, submission.buffer, submission.length,
+                               submission.last_segment) != transport::RequestStatus::kOk) {
+      lane->tx_done(submission.buffer);  // the peer has just closed the flow
+    }
+  }
+  return work;
+}
+
+// The application broke the rules: its flows are reset, its lane is not read again.
+void Engine::expel(Instant now, Lane* lane) {
+  lanes_.silence(lane);
+  transport_.abort_store(now, lane, ipc::kEndReset);
+  ipc::counter_add(counters_->channels_violated, 1);
+  push_event({.kind = EngineEvent::Kind::kLaneViolated, .lane = lane, .reason = lane->violation()});
+}
+
+// ---- To the network --------------------------------------------------------------------------
+
+size_t Engine::transmit(Instant now) {
+  size_t sent = 0;
+  for (; sent < kPacketsPerPoll; sent++) {
+    // A frame first: a packet that was polled has left, as far as the transport is concerned.
+    uint8_t* frame = sender_.begin(now);
+    if (frame == nullptr) {
+      ipc::counter_add(counters_->tx_no_buffer, 1);
+      break;
+    }
+    if (!transport_.poll_transmit(now, &view_)) break;
+    if (is_local(view_.tuple.remote_ip)) {
+      loop_back(now);
+    } else {
+      send_frame(now, frame);
+    }
+  }
+  sender_.flush(now);
+  return sent;
+}
+
+// To an application of this host: the packet arrives at once.
+void Engine::loop_back(Instant now) {
+  const uint8_t* end = gather(view_, loop_.data());
+  const FourTuple& t = view_.tuple;
+  const FourTuple arriving{.local_ip = t.remote_ip,
+                           .remote_ip = t.local_ip,
+                           .local_port = t.remote_port,
+                           .remote_port = t.local_port};
+  loopback_packets_++;
+  receive_packet(now, arriving, {loop_.data(), static_cast<size_t>(end - loop_.data())}, 0);
+}
+
+void Engine::send_frame(Instant now, uint8_t* frame) {
+  Mac destination;
+  if (!host_.path_mac(view_.path, &destination)) {
+    const host::NextHop hop = host_.resolve(now, view_.tuple.remote_ip);
+    if (hop.status != host::ResolveStatus::kReady || !host_.path_mac(hop.path, &destination)) {
+      return;  // lost as on a cable: the transport sends it again
+    }
+  }
+  const bool offload = port_->facts().tx_checksum_offload;
+  const uint8_t* end = gather(view_, frame + wire::kUdpPayloadOffset);
+  const auto length = static_cast<size_t>(end - frame);
+  MN_ASSERT(length <= wire::kEthernetSize + port_->facts().mtu);
+  wire::encode_udp_headers({.source = port_->facts().mac,
+                            .destination = destination,
+                            .source_ip = view_.tuple.local_ip,
+                            .destination_ip = view_.tuple.remote_ip,
+                            .source_port = view_.tuple.local_port,
+                            .destination_port = view_.tuple.remote_port,
+                            .payload_length = length - wire::kUdpPayloadOffset},
+                           offload, {frame, length});
+  if (!offload) wire::finish_udp_checksum({frame, length});
+  sender_.commit(static_cast<uint32_t>(length), offload);
+}
+
+// ARP and ICMP.
+size_t Engine::send_host_frames(Instant now) {
+  size_t sent = 0;
+  while (host_.has_output()) {
+    uint8_t* frame = sender_.begin(now);
+    if (frame == nullptr) break;
+    const size_t room = wire::kEthernetSize + port_->facts().mtu;
+    const size_t length = host_.poll_output(now, {frame, room});
+    if (length == 0) break;
+    sender_.commit(static_cast<uint32_t>(length), false);
+    sent++;
+  }
+  return sent;
+}
+
+// ---- Doorbells and counters --------------------------------------------------------------------
+
+void Engine::ring_applications() {
+  while (Lane* lane = Lane::next_news(lanes_.news_head())) lane->ring_application();
+  if (!events_pushed_) return;
+  events_pushed_ = false;
+  const uint64_t one = 1;
+  if (notify_fd_ >= 0) {
+    [[maybe_unused]] const ssize_t n = write(notify_fd_, &one, sizeof one);
+  }
+}
+
+void Engine::publish_counters(Instant) {
+  counters_stale_ = false;
+  const auto set = [](std::atomic<uint64_t>& counter, uint64_t value) {
+    counter.store(value, std::memory_order_relaxed);
+  };
+  const transport::TransportCounters& t = transport_.counters();
+  set(counters_->polls, polls_);
+  set(counters_->polls_busy, polls_busy_);
+  set(counters_->tx_packets, sender_.frames());
+  set(counters_->tx_bytes, sender_.bytes());
+  set(counters_->rx_messages, t.rx_messages);
+  set(counters_->tx_messages, t.tx_messages);
+  set(counters_->retransmitted_packets, t.retransmitted_packets);
+  set(counters_->timeouts, t.timeouts);
+  set(counters_->tail_probes, t.tail_probes);
+  set(counters_->flows_opened, t.flows_opened);
+  set(counters_->flows_ended, t.flows_ended);
+  set(counters_->flows_reset, t.flows_reset);
+  set(counters_->flows_timed_out, t.flows_timed_out);
+  set(counters_->nic_rx_missed, nic_counters_.rx_missed);
+  set(counters_->nic_rx_no_mbuf, nic_counters_.rx_no_mbuf);
+  set(counters_->nic_tx_errors, nic_counters_.tx_errors + sender_.stalled_frames());
+}
+
+}  // namespace mn

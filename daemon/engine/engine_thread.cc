@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#include "engine/engine_thread.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/clock.h"
+
+namespace mn {
+
+namespace {
+
+// How long an adaptive engine polls on after its last work: longer than the think time of a peer that answers
+// at once, so that a conversation never pays for a wake-up.
+constexpr Duration kSpin = microseconds(60);
+// A NIC that cannot wake us is polled by timer: at first often, then up to this long apart.
+constexpr Duration kBlindSleepMin = microseconds(50);
+constexpr Duration kBlindSleepMax = milliseconds(1);
+
+}  // namespace
+
+EngineThread::EngineThread(Engine* engine, EngineThreadConfig config)
+    : engine_(engine), config_(std::move(config)), idle_(config_.idle) {}
+
+EngineThread::~EngineThread() { stop(); }
+
+Result<void> EngineThread::start() {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (const int cpu : config_.cpus) CPU_SET(cpu, &cpus);
+  thread_ = std::thread([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), config_.name.substr(0, 15).c_str());
+  if (config_.cpus.empty()) return {};
+  const int error = pthread_setaffinity_np(thread_.native_handle(), sizeof cpus, &cpus);
+  if (error == 0) return {};
+  stop();
+  return Error{"engine " + config_.name + ": cannot run on the processors that 'cpus' names: " +
+               strerror(error) + "; name processors that are online and allowed"};
+}
+
+void EngineThread::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true, std::memory_order_relaxed);
+  engine_->wake();
+  thread_.join();
+}
+
+void EngineThread::run() {
+  prctl(PR_SET_TIMERSLACK, 1UL);  // sleep as long as asked, not 50 us longer
+  if (config_.enter) config_.enter();
+  Instant last_work = clock_now();
+  Duration blind_sleep = kBlindSleepMin;
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    heartbeat_.fetch_add(1, std::memory_order_relaxed);
+    const Instant now = clock_now();
+    if (engine_->poll_once(now) > 0) {
+      last_work = now;
+      blind_sleep = kBlindSleepMin;
+      continue;
+    }
+    if (idle_.load(std::memory_order_relaxed) == IdleMode::kSpin) {
+      __builtin_ia32_pause();
+      continue;
+    }
+    if (now - last_work < kSpin) {
+      sched_yield();
+      continue;
+    }
+    if (engine_->has_wake_for_nic()) {
+      engine_->sleep(now, kSleepMax);
+    } else {
+      engine_->sleep(now, blind_sleep);
+      blind_sleep = std::min(blind_sleep * 2, kBlindSleepMax);
+    }
+  }
+  if (config_.leave) config_.leave();
+}
+
+}  // namespace mn
