@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Builds Machnet and runs every test, as root on a bare Debian 12, from a clone:
+#   test/run.sh [--label unit|lint|sim|fuzz|concurrency|integration] [--jobs N]
+# Without a label: everything. The last line is "N passed, N failed[, N skipped]"; the exit code is 0
+# only when nothing failed. Builds live in build/<preset>, logs in build/log.
+set -u
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$top/test/support/setup.sh"
+
+label=""
+jobs=$(nproc)
+while [ $# -gt 0 ]; do
+  case $1 in
+    --label) label=${2:?--label needs a name}; shift 2 ;;
+    --jobs) jobs=${2:?--jobs needs a number}; shift 2 ;;
+    -h | --help) sed -n '3,6s/^# //p' "$0"; exit 0 ;;
+    *) printf 'unknown option %s (see --help)\n' "$1" >&2; exit 2 ;;
+  esac
+done
+case $label in
+  "" | unit | lint | sim | fuzz | concurrency | integration) ;;
+  *) printf 'no label %s: unit lint sim fuzz concurrency integration\n' "$label" >&2; exit 2 ;;
+esac
+
+passed=0
+failed=0
+skipped=0
+failures=""
+unrandomised=""
+log_dir=$top/build/log
+mkdir -p "$log_dir"
+
+add_failure() {
+  failed=$((failed + 1))
+  failures="$failures  $1"$'\n'
+}
+
+finish() {
+  if [ -n "$failures" ]; then
+    printf 'failed:\n%s' "$failures"
+  fi
+  local summary="$passed passed, $failed failed"
+  [ "$skipped" -eq 0 ] || summary="$summary, $skipped skipped"
+  printf '%s\n' "$summary"
+  [ "$failed" -eq 0 ]
+  exit
+}
+
+# run_tests PRESET CTEST_ARGUMENTS...: the tests of one build tree, counted from ctest's own report.
+run_tests() {
+  local preset=$1 report=$top/build/log/junit-$1.xml counts name
+  shift
+  rm -f "$report"
+  mn_say "testing $preset"
+  $unrandomised ctest --test-dir "$top/build/$preset" --output-on-failure --no-tests=ignore -j "$jobs" \
+    --output-junit "$report" "$@" </dev/null
+  if ! counts=$(python3 "$top/test/support/junit_counts.py" "$report" "$preset"); then
+    add_failure "$preset: the test runner itself"
+    return
+  fi
+  while read -r kind name; do
+    case $kind in
+      passed) passed=$((passed + name)) ;;
+      skipped) skipped=$((skipped + 1)) ;;
+      failed) add_failure "$name" ;;
+    esac
+  done <<<"$counts"
+}
+
+wants() { [ -z "$label" ] || case " $* " in *" $label "*) true ;; *) false ;; esac; }
+
+# shellcheck disable=SC2086
+mn_install "$log_dir" $MN_BUILD_PACKAGES || { add_failure "installing packages"; finish; }
+
+# Sanitized: everything but the timing-bound integration scenarios.
+if wants unit lint sim fuzz concurrency integration; then
+  if mn_build "$top" dev "$jobs"; then
+    if [ -n "$label" ]; then run_tests dev -L "^$label\$"; else run_tests dev; fi
+  else
+    add_failure "build dev"
+  fi
+fi
+# As it ships: real daemons between network namespaces, and what can only be seen in a release build.
+if wants integration lint; then
+  if mn_build "$top" release "$jobs"; then
+    run_tests release -L "^(${label:-integration|lint})\$"
+  else
+    add_failure "build release"
+  fi
+fi
+if wants concurrency; then
+  if mn_build "$top" tsan "$jobs" mn_tests_concurrency; then
+    # Address-space randomisation of newer kernels exceeds what ThreadSanitizer of gcc 12 can map.
+    if setarch -R true 2>/dev/null; then unrandomised="setarch -R"; fi
+    TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}" run_tests tsan -L '^concurrency$'
+  else
+    add_failure "build tsan"
+  fi
+fi
+finish
