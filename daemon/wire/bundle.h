@@ -30,7 +30,8 @@ struct BundleSize {
   constexpr size_t total() const { return bundle_table_size(count) + data; }
 };
 
-// True if `payload` is a bundle of exactly `count` messages, each of at least 1 byte, ending at its end.
+// True if `payload` is a bundle of exactly `count` messages, each of at least 1 byte, ending at its end. What
+// stands in the padding is not looked at.
 bool bundle_ok(std::span<const uint8_t> payload, size_t count);
 
 }  // namespace mn::wire

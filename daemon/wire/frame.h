@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/address.h"
+#include "wire/checksum.h"
 
 namespace mn::wire {
 
@@ -48,7 +49,8 @@ struct FrameView {
 };
 
 // `checksums_verified`: the NIC has checked IPv4 and UDP. A UDP checksum of 0 (none) is refused: ours always
-// carry one. Padding after the IPv4 total length is ignored. IPv4 options and fragments are kOther.
+// carry one. Padding after the IPv4 total length is ignored. IPv4 options and fragments are kOther. Who the
+// addresses belong to, or whether they can exist, is not looked at.
 FrameView parse_frame(std::span<const uint8_t> frame, bool checksums_verified);
 
 struct UdpFrameSpec {
@@ -58,12 +60,14 @@ struct UdpFrameSpec {
   size_t payload_length = 0;
 };
 
-// Writes the 42 bytes before the UDP payload. With `offload`, checksum fields are what a NIC's offload expects
-// (IPv4: 0; UDP: pseudo-header sum, DPDK's rte_ipv4_phdr_cksum convention); else the IPv4 checksum is complete
-// and the UDP one is completed by finish_udp_checksum.
+// Writes the 42 bytes before the UDP payload. The UDP checksum field gets the pseudo-header's sum, as a NIC's
+// offload expects it (DPDK's rte_ipv4_phdr_cksum convention). With `offload` the IPv4 checksum is 0 and the
+// rest is the NIC's; else the IPv4 checksum is complete, and finish_udp_checksum must follow.
 void encode_udp_headers(const UdpFrameSpec& spec, bool offload, std::span<uint8_t> frame);
-// Over headers and payload that stand in `frame` already (its whole length, without padding).
+// Once, after encode_udp_headers: over a payload that stands in `frame` already (its whole length, without
+// padding), or whose sum was taken while it was copied (InternetSum::add_copy): faster.
 void finish_udp_checksum(std::span<uint8_t> frame);
+void finish_udp_checksum(std::span<uint8_t> frame, InternetSum payload);
 
 // Returns the frame's length (without padding to 60).
 size_t encode_arp(const ArpView& arp, Mac source, Mac destination, std::span<uint8_t> frame);

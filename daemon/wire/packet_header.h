@@ -78,19 +78,35 @@ struct Packet {
   std::span<const uint8_t> payload;
 };
 
-enum class ParseStatus : uint8_t { kOk, kMalformed, kVersion };
+enum class ParseStatus : uint8_t { kOk, kMalformed, kOtherVersion };
 
 // `bytes`: the UDP payload exactly. Checks: version, known type and flags, lengths (header + SACK + payload
-// = size), SACK ranges ascending, disjoint and not touching, types that carry no payload have none, kData
-// has payload, a bundle's table (bundle.h) is right and has kFlagFirst | kFlagLast, options parse.
+// = size), SACK ranges ascending with gaps between them and within 16 bits; kFlagFirst, kFlagLast and messages only in
+// kData, kFlagReflected only in kReset, no SACK in handshakes and resets, tag 0 in kOpen; kData has payload, a
+// bundle's table (bundle.h) is right and has kFlagFirst | kFlagLast, handshakes carry good options, other types no
+// payload. On kMalformed and kOtherVersion *ret_packet holds nothing of use.
 ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet);
 
-// Writes header and SACK ranges; returns the bytes written (kHeaderSize + 4 * sack_count).
+// `sack` has header.sack_count ranges. Writes header and SACK ranges; returns the bytes written (kHeaderSize + 4 * sack_count).
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,
                             std::span<uint8_t> out);
 
+// Least mss that is accepted: a peer must not make us send its data byte by byte.
+constexpr uint16_t kMssMin = 64;
+
 // Handshake options: the payload of kOpen and kOpenAck. 32 bytes, more may follow and are ignored (length
 // tells), so later versions can add.
+//
+//   offset size field
+//   0      1    version_min, at least 1
+//   1      1    version_max
+//   2      2    mss
+//   4      4    tag
+//   8      4    first_sequence
+//   12     4    features
+//   16     2    window
+//   18     6    reserved: 0 when sent, ignored when received
+//   24     8    cookie
 struct Options {
   uint8_t version_min = kVersion;
   uint8_t version_max = kVersion;
@@ -103,6 +119,7 @@ struct Options {
 };
 constexpr size_t kOptionsSize = 32;
 
+// False: too short, an impossible version range, mss below kMssMin or tag 0.
 bool parse_options(std::span<const uint8_t> payload, Options* ret_options);
 void encode_options(const Options& options, std::span<uint8_t, kOptionsSize> out);
 
