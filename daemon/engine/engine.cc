@@ -185,7 +185,9 @@ void Engine::send_frame(Instant now, uint8_t* frame) {
     }
   }
   const bool offload = port_->facts().tx_checksum_offload;
-  const uint8_t* end = gather(view_, frame + wire::kUdpPayloadOffset);
+  uint8_t* payload = frame + wire::kUdpPayloadOffset;
+  wire::InternetSum sum;
+  const uint8_t* end = offload ? gather(view_, payload) : gather_and_sum(view_, payload, &sum);
   const auto length = static_cast<size_t>(end - frame);
   MN_ASSERT(length <= wire::kEthernetSize + port_->facts().mtu);
   wire::encode_udp_headers({.source = port_->facts().mac,
@@ -196,7 +198,7 @@ void Engine::send_frame(Instant now, uint8_t* frame) {
                             .destination_port = view_.tuple.remote_port,
                             .payload_length = length - wire::kUdpPayloadOffset},
                            offload, {frame, length});
-  if (!offload) wire::finish_udp_checksum({frame, length});
+  if (!offload) wire::finish_udp_checksum({frame, length}, sum);
   sender_.commit(static_cast<uint32_t>(length), offload);
 }
 
