@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+#include "libmachnet/tools/msg_gen_server.h"
+
+#include <algorithm>
+
+namespace mn::tools {
+namespace {
+
+constexpr size_t kBatchMax = 32;
+constexpr uint64_t kEventPasses = 1024;  // busy passes between two looks at the events
+// Messages are answered once so many bytes are collected: more would leave the cache before they are copied.
+constexpr size_t kPendingBytesMax = 32 * 1024;
+
+// What a write to a flow that has ended says; which one depends on how it ended.
+bool is_flow_error(int error) {
+  return error == ECONNRESET || error == EPIPE || error == ENOENT || error == ETIMEDOUT ||
+         error == EINVAL || error == ECONNABORTED || error == ESHUTDOWN;
+}
+
+}  // namespace
+
+ServerWorker::ServerWorker(const MsgGenOptions& options, uint64_t index, RunLoop* loop)
+    : options_(options), port_(static_cast<uint16_t>(options.local_port + index)), loop_(loop) {}
+
+bool ServerWorker::listen(std::string* ret_error) {
+  if (!channel_.attach()) {
+    *ret_error = system_error("cannot attach to machnetd");
+    return false;
+  }
+  if (machnet_listen(channel_.get(), options_.local_ip.c_str(), port_) != 0) {
+    *ret_error = system_error("cannot listen on " + options_.local_ip + ":" + std::to_string(port_));
+    return false;
+  }
+  return true;
+}
+
+void ServerWorker::run() {
+  IdleStep idle(channel_.get(), options_.wait);
+  uint64_t passes = 0;
+  while (!failed_ && loop_->phase() == RunPhase::kRunning) {
+    const size_t received = receive();
+    const bool busy = received + answer() > 0;
+    if (busy) {
+      idle.reset();
+      // Events must not pile up while clients keep this thread busy.
+      if (++passes % kEventPasses != 0) continue;
+    }
+    if (failed_ || !check_events()) break;
+    if (!busy && !idle.step()) fail(system_error("machnetd is gone"));
+  }
+  while (first_ != last_) forget_first();
+  loop_->worker_done();
+  channel_.detach();
+}
+
+size_t ServerWorker::receive() {
+  size_t count = 0;
+  while (last_ - first_ < kPendingMax && pending_bytes_ < kPendingBytesMax && count < kBatchMax) {
+    MachnetView_t* view = &pending_[last_ % kPendingMax];
+    const int result = machnet_recv_view(channel_.get(), view);
+    if (result == 0) break;
+    if (result < 0) {
+      fail(system_error("machnetd is gone"));
+      break;
+    }
+    pending_bytes_ += view->size;
+    last_++;
+    count++;
+  }
+  return count;
+}
+
+size_t ServerWorker::answer() {
+  std::array<MachnetMsgHdr_t, kBatchMax> headers;
+  const size_t count = std::min(last_ - first_, kBatchMax);
+  if (count == 0) return 0;
+  for (size_t i = 0; i < count; i++) {
+    const MachnetView_t& view = pending_[(first_ + i) % kPendingMax];
+    headers[i] = {};
+    headers[i].msg_size = static_cast<uint32_t>(view.size);
+    headers[i].flow_info = {view.flow.dst_ip, view.flow.src_ip, view.flow.dst_port, view.flow.src_port};
+    // Gathered from where the request stands: one copy, no buffer in between.
+    headers[i].msg_iov = const_cast<MachnetIovec_t*>(view.iov);
+    headers[i].msg_iovlen = view.iovlen;
+  }
+  const int sent = machnet_sendmmsg(channel_.get(), headers.data(), static_cast<int>(count));
+  if (sent < 0) {
+    if (errno == EAGAIN) return 0;
+    if (!is_flow_error(errno)) {
+      fail(system_error("cannot send"));
+      return 0;
+    }
+    forget_first();  // its client is gone
+    return 1;
+  }
+  size_t bytes = 0;
+  for (int i = 0; i < sent; i++) {
+    bytes += pending_[first_ % kPendingMax].size;
+    forget_first();
+  }
+  WorkerStats::add(stats_.messages, static_cast<uint64_t>(sent));
+  WorkerStats::add(stats_.bytes, bytes);
+  return static_cast<size_t>(sent);
+}
+
+void ServerWorker::forget_first() {
+  MachnetView_t* view = &pending_[first_ % kPendingMax];
+  pending_bytes_ -= view->size;
+  machnet_view_release(channel_.get(), view);
+  first_++;
+}
+
+bool ServerWorker::check_events() {
+  MachnetEvent_t event;
+  int result = 0;
+  while ((result = machnet_next_event(channel_.get(), &event)) > 0) {
+    if (!options_.json) {
+      std::printf("%s %s\n", format_flow(event.flow).c_str(), describe_event(event.type));
+      std::fflush(stdout);
+    }
+  }
+  if (result < 0) fail(system_error("machnetd is gone"));
+  return result == 0;
+}
+
+void ServerWorker::fail(const std::string& message) {
+  failed_ = true;
+  loop_->worker_failed(message);
+}
+
+}  // namespace mn::tools

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// ServerWorker: one thread of msg_gen's server: a channel that listens and answers each message with the
+// same bytes, whoever sent it. Clients that leave or die are forgotten; the server goes on.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "libmachnet/tools/msg_gen_options.h"
+#include "libmachnet/tools/msg_gen_worker.h"
+#include "libmachnet/tools/reporter.h"
+#include "libmachnet/tools/run_loop.h"
+
+namespace mn::tools {
+
+class ServerWorker {
+ public:
+  ServerWorker(const MsgGenOptions& options, uint64_t index, RunLoop* loop);
+
+  bool listen(std::string* ret_error);
+  void run();
+  WorkerStats* stats() { return &stats_; }
+
+ private:
+  static constexpr size_t kPendingMax = 64;  // a power of two
+
+  size_t receive();
+  size_t answer();
+  void forget_first();
+  bool check_events();
+  void fail(const std::string& message);
+
+  const MsgGenOptions& options_;
+  uint16_t port_;
+  RunLoop* loop_;
+  WorkerStats stats_;
+  ChannelHandle channel_;
+  // Received and not yet answered, oldest at first_ % kPendingMax.
+  std::array<MachnetView_t, kPendingMax> pending_;
+  size_t first_ = 0;
+  size_t last_ = 0;
+  size_t pending_bytes_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace mn::tools
