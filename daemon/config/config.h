@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Config: what /etc/machnet.conf says, as plain values, checked. Made once at start by load_config
+// and never changed. Reading is strict: what is unknown, wrong, given twice or missing is an error
+// with file and line, and all errors of a file are reported together. Touches no device.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/address.h"
+#include "base/log.h"
+
+namespace mn::config {
+
+constexpr char kDefaultPath[] = "/etc/machnet.conf";
+constexpr uint16_t kMtuMin = 576;  // every IPv4 host takes this much (RFC 791)
+constexpr uint16_t kMtuMax = 9600;
+constexpr uint32_t kNicsMax = 16;  // an engine, and a lane of each channel, per NIC
+
+enum class Hugepages : uint8_t { kAuto, kYes, kNo };
+enum class Idle : uint8_t { kSpin, kAdaptive };
+
+struct NicConfig {
+  std::string name;  // kernel interface, PCI address, VMBus UUID or MAC; with vdev: a label
+  int line = 0;      // of its section, for errors found later
+  Ipv4 address = 0;
+  uint32_t prefix_length = 0;
+  Ipv4 gateway = 0;  // 0: none
+  std::string mode;  // af_packet | af_xdp | vdev:... | pci
+  uint16_t mtu = 0;  // 0: the interface's own
+  uint16_t engines = 1;
+  std::vector<int> cpus;  // empty: any
+  Idle idle = Idle::kAdaptive;
+};
+
+struct Config {
+  std::string file;  // where it came from, for messages; empty: built-in defaults
+  std::string socket = "/run/machnet/machnet.sock";
+  std::string socket_group;         // empty: the service's own
+  std::optional<gid_t> socket_gid;  // of socket_group; set by load_config
+  mode_t socket_mode = 0660;
+  uint64_t memory_bytes = 0;  // for packet buffers; 0: what the NICs need
+  Hugepages hugepages = Hugepages::kAuto;
+  LogLevel log_level = LogLevel::kInfo;
+  std::vector<NicConfig> nics;
+};
+
+struct Loaded {
+  Config config;                    // meaningful only without errors
+  std::vector<std::string> errors;  // FILE:LINE: what is wrong, in the order of the file
+};
+
+// From text; `file` is only a name for messages. No system call.
+Loaded parse_config(std::string_view text, const std::string& file);
+
+// Reads the file, and looks the group up.
+Loaded load_config(const std::string& path);
+
+}  // namespace mn::config

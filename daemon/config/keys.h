@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// The keys of the configuration file: name, what is allowed, and the function that checks a value
+// and stores it. One table per kind of section; the parser and its messages know no key but by
+// these.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "config/config.h"
+
+namespace mn::config {
+
+// A setter's answer: nothing, or what is wrong with the value.
+using Fault = const char*;
+
+struct MachnetKey {
+  const char* name;
+  const char* allowed;
+  Fault (*set)(Config*, const std::string&);
+};
+struct NicKey {
+  const char* name;
+  const char* allowed;
+  Fault (*set)(NicConfig*, const std::string&);
+};
+
+std::span<const MachnetKey> machnet_keys();
+std::span<const NicKey> nic_keys();
+
+}  // namespace mn::config

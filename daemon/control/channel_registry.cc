@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+#include "control/channel_registry.h"
+
+#include <errno.h>
+
+#include <iterator>
+
+#include "base/clock.h"
+
+namespace mn::control {
+namespace {
+
+std::vector<const EngineFacts*> facts_of(std::span<const std::unique_ptr<EngineLink>> engines) {
+  std::vector<const EngineFacts*> facts;
+  for (const auto& engine : engines) facts.push_back(&engine->facts());
+  return facts;
+}
+
+// Counts the answers of several engines; the last one calls `done` with the first error.
+struct Gathered {
+  size_t left = 0;
+  int error = 0;
+};
+
+}  // namespace
+
+ChannelRegistry::ChannelRegistry(std::span<const std::unique_ptr<EngineLink>> engines,
+                                 const ChannelLimits& limits, uint64_t seed)
+    : engines_(engines), facts_(facts_of(engines)), limits_(limits), ports_(facts_, seed) {
+  for (const auto& engine : engines_) {
+    engine->on_event = [this](const EngineEvent& event) { on_event(event); };
+  }
+}
+
+Outcome ChannelRegistry::check_quota(uid_t uid, uint64_t memory_bytes) const {
+  if (total_.channels >= limits_.channels) {
+    return {EDQUOT, "the service has " + std::to_string(limits_.channels) +
+                        " channels, which is its limit"};
+  }
+  if (memory_bytes > limits_.memory_bytes - total_.memory_bytes) {
+    return {EDQUOT, "the channels of the service have reached the limit of their memory"};
+  }
+  const auto it = users_.find(uid);
+  if (uid == 0 || it == users_.end()) return {};
+  if (it->second.channels >= limits_.channels_per_user) {
+    return {EDQUOT, "user " + std::to_string(uid) + " has " +
+                        std::to_string(limits_.channels_per_user) +
+                        " channels, which is the limit"};
+  }
+  if (memory_bytes > limits_.memory_bytes_per_user - it->second.memory_bytes) {
+    return {EDQUOT, "the channels of user " + std::to_string(uid) +
+                        " have reached the limit of their memory"};
+  }
+  return {};
+}
+
+Outcome ChannelRegistry::create(const Owner& owner, ChannelId* ret_id, Done on_ready) {
+  std::vector<ipc::LaneShape> shapes;
+  for (const EngineFacts* engine : facts_) shapes.push_back(engine->shape);
+  const uint64_t size = ipc::channel_size(shapes.data(), static_cast<uint32_t>(shapes.size()));
+  if (Outcome refused = check_quota(owner.uid, size); !refused.ok()) return refused;
+  auto channel = Channel::create(shapes);
+  if (!channel) return {ENOMEM, channel.error()};
+
+  auto record = std::make_unique<ChannelRecord>();
+  record->id = next_id_++;
+  record->owner = owner;
+  record->channel = std::move(channel.value());
+  Usage& user = users_[owner.uid];
+  for (Usage* usage : {&user, &total_}) {
+    usage->channels++;
+    usage->memory_bytes += record->channel->memory_size();
+  }
+  const auto gathered = std::make_shared<Gathered>();
+  gathered->left = engines_.size();
+  for (uint32_t i = 0; i < engines_.size(); i++) {
+    Lane* lane = record->channel->lane(i);
+    by_lane_[lane] = record.get();
+    engines_[i]->send(
+        {.kind = EngineCommand::Kind::kAddLane, .lane = lane},
+        [gathered, on_ready](const EngineEvent& event) {
+          if (event.error != 0) gathered->error = event.error;
+          if (--gathered->left > 0) return;
+          on_ready(gathered->error == 0
+                       ? Outcome{}
+                       : Outcome{gathered->error, "an engine has no room for the channel"});
+        });
+  }
+  *ret_id = record->id;
+  records_.emplace(record->id, std::move(record));
+  return {};
+}
+
+void ChannelRegistry::free_listeners(ChannelRecord* record) {
+  // Commands are taken in order: whoever gets the port now listens after the engine has forgotten
+  // this one.
+  for (const auto& listener : record->listeners) {
+    ports_.unlisten(listener.ip, listener.port, record->id);
+  }
+  record->listeners.clear();
+}
+
+void ChannelRegistry::drain(ChannelId id, std::function<void()> on_drained) {
+  ChannelRecord* record = find(id);
+  if (record == nullptr) return;
+  free_listeners(record);
+  const auto gathered = std::make_shared<Gathered>();
+  gathered->left = engines_.size();
+  for (uint32_t i = 0; i < engines_.size(); i++) {
+    engines_[i]->send({.kind = EngineCommand::Kind::kDrainLane, .lane = record->channel->lane(i)},
+                      [gathered, on_drained](const EngineEvent&) {
+                        if (--gathered->left == 0) on_drained();
+                      });
+  }
+}
+
+void ChannelRegistry::remove(ChannelId id) {
+  ChannelRecord* record = find(id);
+  if (record == nullptr) return;
+  free_listeners(record);
+  record->leaving = true;
+  record->on_violation = nullptr;
+  record->lanes_unremoved = static_cast<uint32_t>(engines_.size());
+  for (uint32_t i = 0; i < engines_.size(); i++) {
+    engines_[i]->send({.kind = EngineCommand::Kind::kRemoveLane, .lane = record->channel->lane(i)},
+                      [this, id](const EngineEvent&) { on_lane_removed(id); });
+  }
+}
+
+void ChannelRegistry::on_lane_removed(ChannelId id) {
+  const auto it = records_.find(id);
+  if (it == records_.end() || --it->second->lanes_unremoved > 0) return;
+  ChannelRecord& record = *it->second;
+  const Instant now = clock_now();
+  for (const auto& [ip, port] : record.local_ports) ports_.release(now, ip, port);
+  for (uint32_t i = 0; i < engines_.size(); i++) by_lane_.erase(record.channel->lane(i));
+  const auto user = users_.find(record.owner.uid);
+  for (Usage* usage : {&user->second, &total_}) {
+    usage->channels--;
+    usage->memory_bytes -= record.channel->memory_size();
+  }
+  if (user->second.channels == 0) users_.erase(user);
+  records_.erase(it);
+  if (records_.empty() && on_idle_) on_idle_();
+}
+
+void ChannelRegistry::on_event(const EngineEvent& event) {
+  const auto it = by_lane_.find(event.lane);
+  if (it == by_lane_.end()) return;
+  ChannelRecord* record = it->second;
+  if (event.kind == EngineEvent::Kind::kFlowEnded) {
+    const std::pair local{event.tuple.local_ip, event.tuple.local_port};
+    if (event.opened_by_us && record->local_ports.erase(local) > 0) {
+      ports_.release(clock_now(), local.first, local.second);
+    }
+  } else if (event.kind == EngineEvent::Kind::kLaneViolated && record->on_violation) {
+    // A copy: the callback ends the session, which resets the original.
+    const auto on_violation = record->on_violation;
+    on_violation(event.reason != nullptr ? event.reason : "unknown");
+  }
+}
+
+ChannelRecord* ChannelRegistry::find(ChannelId id) {
+  const auto it = records_.find(id);
+  return it == records_.end() || it->second->leaving ? nullptr : it->second.get();
+}
+
+ChannelRecord* ChannelRegistry::at(uint32_t index) {
+  for (auto& [id, record] : records_) {
+    if (!record->leaving && index-- == 0) return record.get();
+  }
+  return nullptr;
+}
+
+}  // namespace mn::control

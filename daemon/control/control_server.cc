@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+#include "control/control_server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "control/event_source.h"
+#include "control/fault_log.h"
+#include "control/session.h"
+
+namespace mn::control {
+namespace {
+
+constexpr int kAcceptsPerTurn = 16;
+constexpr uint32_t kDeniedMax = 64;  // connections beyond the limit that are told so
+
+// Answers of engines before new work; requests of sessions before new sessions.
+constexpr int64_t kEnginePriority = -10;
+constexpr int64_t kSessionPriority = 0;
+constexpr int64_t kAcceptPriority = 10;
+
+Error loop_error(const char* what, int result) {
+  return Error{std::string("event loop: ") + what + ": " + strerror(-result)};
+}
+
+}  // namespace
+
+class ControlServer::Impl final : public SessionHost {
+ public:
+  Impl(const ServerSettings& settings, std::unique_ptr<ListenSocket> socket,
+       std::vector<std::unique_ptr<EngineLink>> engines)
+      : settings_(settings),
+        socket_(std::move(socket)),
+        engines_(std::move(engines)),
+        registry_(engines_, settings_.channels, settings_.seed),
+        requests_(&registry_),
+        context_{&requests_, &registry_, this, settings_.counters_fd, settings_.counters_size} {}
+
+  ~Impl() override {
+    // The engines have stopped: what the sessions' ends would ask them is not answered any more.
+    while (!connections_.empty()) {
+      const auto session = connections_.begin()->second.session;
+      session->stop(ECONNRESET, "the service stops");
+    }
+  }
+
+  Result<void> open();
+  Result<void> run(const std::string& status);
+
+  void set_reading(Session* session, bool reading) override;
+  void set_timer(Session* session, Duration delay) override;
+  void on_end(Session* session, const std::string& reason, bool is_fault) override;
+
+ private:
+  struct Connection {
+    Impl* server = nullptr;
+    std::shared_ptr<Session> session;
+    EventSource io;
+    EventSource timer;
+  };
+
+  static int on_engine(sd_event_source*, int, uint32_t, void* link) {
+    static_cast<EngineLink*>(link)->drain();
+    return 0;
+  }
+  static int on_accept(sd_event_source*, int, uint32_t, void* self) {
+    static_cast<Impl*>(self)->accept_some();
+    return 0;
+  }
+  static int on_session(sd_event_source*, int, uint32_t events, void* connection);
+  static int on_session_timer(sd_event_source*, uint64_t, void* connection);
+  static int on_signal(sd_event_source*, const signalfd_siginfo* info, void* self) {
+    static_cast<Impl*>(self)->stop(info->ssi_signo);
+    return 0;
+  }
+  static int on_stop_timeout(sd_event_source*, uint64_t, void* self) {
+    log_warning(
+        "not every engine has ended its flows in time; their peers will find out by themselves");
+    return sd_event_exit(static_cast<Impl*>(self)->loop_.get(), 0);
+  }
+
+  void accept_some();
+  void refuse_for_lack_of_descriptors();
+  void admit(UniqueFd fd);
+  void stop(uint32_t signal_number);
+
+  const ServerSettings settings_;
+  EventLoop loop_;
+  std::unique_ptr<ListenSocket> socket_;
+  std::vector<std::unique_ptr<EngineLink>> engines_;
+  ChannelRegistry registry_;
+  Requests requests_;
+  const SessionContext context_;
+  std::vector<EventSource> sources_;  // of engines and signals
+  EventSource accept_source_;
+  EventSource stop_timer_;
+  UniqueFd spare_fd_;  // given up to refuse a client when no descriptor is left
+  std::unordered_map<Session*, Connection> connections_;
+  std::unordered_map<uid_t, uint32_t> connections_of_user_;
+  FaultLog fault_log_;
+  size_t engines_running_ = 0;
+  bool stopping_ = false;
+};
+
+Result<void> ControlServer::Impl::open() {
+  int result = loop_.open();
+  if (result < 0) return loop_error("cannot be made", result);
+  spare_fd_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  for (const auto& engine : engines_) {
+    EventSource& source = sources_.emplace_back();
+    result = sd_event_add_io(loop_.get(), source.put(), engine->notify_fd(), EPOLLIN, on_engine,
+                             engine.get());
+    if (result < 0) return loop_error("an engine", result);
+    sd_event_source_set_priority(source.get(), kEnginePriority);
+  }
+  for (const int number : {SIGTERM, SIGINT}) {
+    result =
+        sd_event_add_signal(loop_.get(), sources_.emplace_back().put(), number, on_signal, this);
+    if (result < 0) return loop_error("a signal", result);
+  }
+  result =
+      sd_event_add_io(loop_.get(), accept_source_.put(), socket_->fd(), EPOLLIN, on_accept, this);
+  if (result < 0) return loop_error("the socket", result);
+  sd_event_source_set_priority(accept_source_.get(), kAcceptPriority);
+  return {};
+}
+
+Result<void> ControlServer::Impl::run(const std::string& status) {
+  sd_notifyf(0, "READY=1\nSTATUS=%s", status.c_str());
+  const int result = sd_event_loop(loop_.get());
+  if (result < 0) return loop_error("failed", result);
+  return {};
+}
+
+void ControlServer::Impl::accept_some() {
+  for (int i = 0; i < kAcceptsPerTurn; i++) {
+    UniqueFd fd(accept4(socket_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (fd) {
+      admit(std::move(fd));
+    } else if (errno == EMFILE || errno == ENFILE) {
+      return refuse_for_lack_of_descriptors();
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      return;
+    }
+  }
+}
+
+// Leaving it in the queue would wake the loop for ever.
+void ControlServer::Impl::refuse_for_lack_of_descriptors() {
+  spare_fd_.reset();
+  UniqueFd(accept4(socket_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)).reset();
+  spare_fd_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  fault_log_.write(clock_now(),
+                   "no file descriptors left: a client was turned away; raise LimitNOFILE");
+}
+
+void ControlServer::Impl::admit(UniqueFd fd) {
+  Peer peer;
+  if (!read_peer(fd.get(), &peer)) return;
+  const uid_t uid = peer.uid;
+  const int raw_fd = fd.get();
+  auto session = std::make_shared<Session>(std::move(fd), std::move(peer), context_);
+  Connection& connection = connections_[session.get()];
+  connection.server = this;
+  connection.session = session;
+  const uint32_t of_user = ++connections_of_user_[uid];
+  int result =
+      sd_event_add_io(loop_.get(), connection.io.put(), raw_fd, EPOLLIN, on_session, &connection);
+  if (result >= 0) result = sd_event_source_set_priority(connection.io.get(), kSessionPriority);
+  if (result < 0) return session->stop(-result, "no event source for its connection");
+  session->start();
+  const bool allowed = peer_allowed(session->peer(), socket_->policy(), geteuid());
+  const bool has_room = connections_.size() <= settings_.connections &&
+                        (uid == 0 || of_user <= settings_.connections_per_user);
+  if (connections_.size() > settings_.connections + kDeniedMax) {
+    session->stop(EDQUOT, "too many connections");
+  } else if (!allowed) {
+    session->deny({EACCES, "user " + std::to_string(uid) +
+                               " is not in the group that may use the service (socket_group)"});
+  } else if (!has_room) {
+    session->deny({EDQUOT, "too many connections to the service"});
+  }
+}
+
+int ControlServer::Impl::on_session(sd_event_source*, int, uint32_t events, void* pointer) {
+  const auto session = static_cast<Connection*>(pointer)->session;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+    session->on_hang_up();
+  } else {
+    session->on_readable();
+  }
+  return 0;
+}
+
+int ControlServer::Impl::on_session_timer(sd_event_source*, uint64_t, void* pointer) {
+  const auto session = static_cast<Connection*>(pointer)->session;
+  session->on_timer();
+  return 0;
+}
+
+void ControlServer::Impl::set_reading(Session* session, bool reading) {
+  const auto it = connections_.find(session);
+  if (it == connections_.end()) return;
+  sd_event_source_set_io_events(it->second.io.get(), reading ? uint32_t{EPOLLIN} : 0);
+}
+
+void ControlServer::Impl::set_timer(Session* session, Duration delay) {
+  const auto it = connections_.find(session);
+  if (it == connections_.end()) return;
+  it->second.timer.reset();
+  if (delay.ns == 0) return;
+  sd_event_add_time_relative(loop_.get(), it->second.timer.put(), CLOCK_MONOTONIC,
+                             static_cast<uint64_t>(delay.ns / 1000), 0, on_session_timer,
+                             &it->second);
+}
+
+void ControlServer::Impl::on_end(Session* session, const std::string& reason, bool is_fault) {
+  const auto it = connections_.find(session);
+  if (it == connections_.end()) return;
+  const std::string line = "client " + std::to_string(session->peer().pid) + " of user " +
+                           std::to_string(session->peer().uid) + ": " + reason;
+  if (is_fault && !stopping_) {
+    fault_log_.write(clock_now(), line);
+  } else {
+    log_debug("%s", line.c_str());
+  }
+  const auto user = connections_of_user_.find(session->peer().uid);
+  if (--user->second == 0) connections_of_user_.erase(user);
+  connections_.erase(it);  // whoever called the session holds it
+}
+
+void ControlServer::Impl::stop(uint32_t signal_number) {
+  if (stopping_) return;
+  stopping_ = true;
+  sd_notify(0, "STOPPING=1");
+  log_info("%s: stopping", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+  accept_source_.reset();
+  socket_->close_and_remove();
+  // Nothing new from now on; requests in hand are answered.
+  for (auto& [session, connection] : connections_) {
+    sd_event_source_set_enabled(connection.io.get(), SD_EVENT_OFF);
+  }
+  engines_running_ = engines_.size();
+  for (const auto& engine : engines_) {
+    engine->send({.kind = EngineCommand::Kind::kStop}, [this](const EngineEvent&) {
+      if (--engines_running_ == 0) sd_event_exit(loop_.get(), 0);
+    });
+  }
+  sd_event_add_time_relative(loop_.get(), stop_timer_.put(), CLOCK_MONOTONIC,
+                             static_cast<uint64_t>(kStopTimeout.ns / 1000), 0, on_stop_timeout,
+                             this);
+}
+
+ControlServer::ControlServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ControlServer::~ControlServer() = default;
+
+Result<std::unique_ptr<ControlServer>> ControlServer::create(
+    const ServerSettings& settings, std::unique_ptr<ListenSocket> socket,
+    std::vector<std::unique_ptr<EngineLink>> engines) {
+  auto impl = std::make_unique<Impl>(settings, std::move(socket), std::move(engines));
+  if (auto opened = impl->open(); !opened) return Error{opened.error()};
+  return std::unique_ptr<ControlServer>(new ControlServer(std::move(impl)));
+}
+
+Result<void> ControlServer::run(const std::string& status) { return impl_->run(status); }
+
+}  // namespace mn::control

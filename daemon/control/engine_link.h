@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// EngineLink: the control plane's end of the two queues to one engine, and what is known about the
+// NIC behind it. Gives every command a cookie and calls back once with the event that answers it.
+// Lives on the control thread; never blocks: commands that find the queue full wait here until the
+// engine has answered some.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <unordered_map>
+
+#include "base/address.h"
+#include "engine/command.h"
+#include "ipc/shm_layout.h"
+
+namespace mn::control {
+
+struct EngineFacts {
+  std::string nic;  // as configured; "local" without a NIC
+  std::string driver;
+  Ipv4 address = kLoopbackAddress;
+  uint32_t prefix_length = 8;
+  Ipv4 gateway = 0;  // 0: none
+  uint16_t mtu = 0;
+  Mac mac{};
+  bool serves_loopback = true;  // 127.0.0.0/8 belongs to this engine too
+  ipc::LaneShape shape{};       // of a channel's lane on it
+};
+
+// Where the engine is: an Engine's queues in the service, plain queues in tests.
+struct EngineDoor {
+  EngineCommandQueue* commands = nullptr;
+  EngineEventQueue* events = nullptr;
+  int notify_fd = -1;          // eventfd: the engine pushed events
+  std::function<void()> wake;  // after commands were pushed
+};
+
+class EngineLink {
+ public:
+  using Answer = std::function<void(const EngineEvent&)>;
+
+  EngineLink(EngineFacts facts, EngineDoor door)
+      : facts_(std::move(facts)), door_(std::move(door)) {}
+  EngineLink(const EngineLink&) = delete;
+  EngineLink& operator=(const EngineLink&) = delete;
+
+  const EngineFacts& facts() const { return facts_; }
+  int notify_fd() const { return door_.notify_fd; }
+
+  // Sets the cookie. `on_answer` is called from a later drain, exactly once.
+  void send(EngineCommand command, Answer on_answer);
+  // Takes every event that waits. Call when notify_fd is readable.
+  void drain();
+  size_t unanswered() const { return answers_.size(); }
+
+  // Events that answer nothing: kLaneViolated, kFlowEnded.
+  Answer on_event;
+
+ private:
+  void flush();
+
+  const EngineFacts facts_;
+  const EngineDoor door_;
+  uint64_t next_cookie_ = 1;
+  std::unordered_map<uint64_t, Answer> answers_;
+  std::deque<EngineCommand> waiting_;
+};
+
+}  // namespace mn::control

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+#include "control/requests.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "base/clock.h"
+#include "control/route.h"
+
+namespace mn::control {
+namespace {
+
+constexpr int kPortTries = 4;
+
+std::string format_endpoint(Ipv4 ip, Port port) {
+  return format_ipv4(ip) + ":" + std::to_string(port);
+}
+
+Outcome gone() { return {ECONNABORTED, "the channel is being closed"}; }
+
+const char* connect_reason(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+      return "refused: nobody listens there";
+    case ETIMEDOUT:
+      return "no answer from its service; is machnetd running there, and UDP let through?";
+    case EHOSTUNREACH:
+      return "no answer to ARP: wrong address, or no host there";
+    case ENOBUFS:
+      return "an engine has no room for another flow";
+    case EADDRINUSE:
+      return "no local port free for it";
+    case ECONNABORTED:
+      return "the channel was closed";
+    default:
+      return strerror(error);
+  }
+}
+
+// Shared by the answers of the engines that one listen went to.
+struct Listening {
+  size_t left = 0;
+  int error = 0;
+};
+
+}  // namespace
+
+void Requests::listen(ChannelId id, const ipc::Endpoint& endpoint, Done done) {
+  ChannelRecord* record = registry_->find(id);
+  if (record == nullptr) return done(gone());
+  ChannelRecord::Listener listener{endpoint.local_ip, endpoint.local_port, {}};
+  if (listener.port == 0) return done({EINVAL, "port 0 cannot be listened on; choose 1 to 65535"});
+  const Outcome found = engines_for_listen(registry_->facts(), listener.ip, &listener.engines);
+  if (!found.ok()) return done(found);
+  if (registry_->ports().listen(listener.ip, listener.port, id) != host::PortStatus::kOk) {
+    return done({EADDRINUSE, format_endpoint(listener.ip, listener.port) + " is in use"});
+  }
+  record->listeners.push_back(listener);
+  const auto listening = std::make_shared<Listening>();
+  listening->left = listener.engines.size();
+  for (const uint32_t engine : listener.engines) {
+    registry_->engines()[engine]->send(
+        {.kind = EngineCommand::Kind::kListen,
+         .lane = record->channel->lane(engine),
+         .tuple = {.local_ip = listener.ip, .local_port = listener.port}},
+        [this, id, listener, listening, done](const EngineEvent& event) {
+          if (event.error != 0) listening->error = event.error;
+          if (--listening->left == 0) finish_listen(id, listener, listening->error, done);
+        });
+  }
+}
+
+void Requests::finish_listen(ChannelId id, const ChannelRecord::Listener& listener, int error,
+                             const Done& done) {
+  if (error == 0) return done({});
+  const ipc::Endpoint endpoint{listener.ip, listener.port, 0};
+  const std::string where = format_endpoint(listener.ip, listener.port);
+  unlisten(id, endpoint, [done, error, where](const Outcome&) {
+    done({error, where + ": an engine has no room for another listener"});
+  });
+}
+
+void Requests::unlisten(ChannelId id, const ipc::Endpoint& endpoint, Done done) {
+  ChannelRecord* record = registry_->find(id);
+  if (record == nullptr) return done(gone());
+  const auto it = std::find_if(
+      record->listeners.begin(), record->listeners.end(), [&endpoint](const auto& listener) {
+        return listener.ip == endpoint.local_ip && listener.port == endpoint.local_port;
+      });
+  if (it == record->listeners.end()) {
+    return done({ENOENT, "this channel does not listen on " +
+                             format_endpoint(endpoint.local_ip, endpoint.local_port)});
+  }
+  const ChannelRecord::Listener listener = *it;
+  record->listeners.erase(it);
+  // Free at once: the engines take the commands in order.
+  registry_->ports().unlisten(listener.ip, listener.port, id);
+  const auto listening = std::make_shared<Listening>();
+  listening->left = listener.engines.size();
+  for (const uint32_t engine : listener.engines) {
+    registry_->engines()[engine]->send(
+        {.kind = EngineCommand::Kind::kUnlisten,
+         .lane = record->channel->lane(engine),
+         .tuple = {.local_ip = listener.ip, .local_port = listener.port}},
+        [listening, done](const EngineEvent&) {
+          if (--listening->left == 0) done({});
+        });
+  }
+}
+
+void Requests::connect(ChannelId id, const ipc::ConnectRequest& request, ConnectDone done) {
+  if (registry_->find(id) == nullptr) return done(gone(), {});
+  if (request.remote_port == 0) return done({EINVAL, "no flow can be opened to port 0"}, {});
+  Route route;
+  const Outcome found =
+      route_for_connect(registry_->facts(), request.local_ip, request.remote_ip, &route);
+  if (!found.ok()) return done(found, {});
+  const FourTuple wanted{route.local_ip, request.remote_ip, 0, request.remote_port};
+  try_connect(id, wanted, route.engine, kPortTries, std::move(done));
+}
+
+void Requests::try_connect(ChannelId id, const FourTuple& wanted, uint32_t engine, int tries,
+                           ConnectDone done) {
+  ChannelRecord* record = registry_->find(id);
+  if (record == nullptr) return done(gone(), {});
+  FourTuple tuple = wanted;
+  tuple.local_port = registry_->ports().allocate(clock_now(), tuple.local_ip, id);
+  if (tuple.local_port == 0) {
+    return done({EADDRNOTAVAIL, "all local ports of " + format_ipv4(tuple.local_ip) +
+                                    " are in use; close flows, or use another NIC"},
+                {});
+  }
+  record->local_ports.emplace(tuple.local_ip, tuple.local_port);
+  registry_->engines()[engine]->send(
+      {.kind = EngineCommand::Kind::kConnect,
+       .lane = record->channel->lane(engine),
+       .tuple = tuple},
+      [this, id, tuple, engine, tries, done](const EngineEvent& event) {
+        if (event.kind == EngineEvent::Kind::kConnected) {
+          return done({}, {.lane = engine,
+                           .flow = event.flow,
+                           .local_ip = tuple.local_ip,
+                           .remote_ip = tuple.remote_ip,
+                           .local_port = tuple.local_port,
+                           .remote_port = tuple.remote_port});
+        }
+        // A channel that left meanwhile gives its ports back itself.
+        ChannelRecord* owner = registry_->find(id);
+        if (owner != nullptr && owner->local_ports.erase({tuple.local_ip, tuple.local_port}) > 0) {
+          registry_->ports().release(clock_now(), tuple.local_ip, tuple.local_port);
+        }
+        if (event.error == EADDRINUSE && tries > 1) {
+          return try_connect(id, tuple, engine, tries - 1, done);
+        }
+        const int error = event.error != 0 ? event.error : ECONNABORTED;
+        done({error,
+              format_endpoint(tuple.remote_ip, tuple.remote_port) + ": " + connect_reason(error)},
+             {});
+      });
+}
+
+void Requests::flow_stats(ChannelId id, const ipc::FlowQuery& query, StatsDone done) {
+  ChannelRecord* record = registry_->find(id);
+  if (record == nullptr) return done(gone(), {});
+  if (query.lane >= registry_->engines().size()) {
+    return done({EINVAL, "the channel has no lane " + std::to_string(query.lane)}, {});
+  }
+  registry_->engines()[query.lane]->send(
+      {.kind = EngineCommand::Kind::kFlowStats,
+       .lane = record->channel->lane(query.lane),
+       .flow = query.flow},
+      [done](const EngineEvent& event) {
+        if (event.kind != EngineEvent::Kind::kFlowStats) {
+          return done({event.error != 0 ? event.error : ENOENT, "the flow has ended"}, {});
+        }
+        const transport::FlowSnapshot& s = event.stats;
+        done({}, {.tx_messages = s.tx_messages,
+                  .tx_bytes = s.tx_bytes,
+                  .rx_messages = s.rx_messages,
+                  .rx_bytes = s.rx_bytes,
+                  .tx_packets = s.tx_packets,
+                  .rx_packets = s.rx_packets,
+                  .retransmitted_packets = s.retransmitted_packets,
+                  .timeouts = s.timeouts,
+                  .rtt_smoothed_ns = static_cast<uint64_t>(s.rtt_smoothed.ns),
+                  .rtt_min_ns = static_cast<uint64_t>(s.rtt_min.ns),
+                  .rto_ns = static_cast<uint64_t>(s.rto.ns),
+                  .window_packets = s.window_packets,
+                  .packets_in_flight = s.packets_in_flight,
+                  .tx_queued_bytes = s.tx_queued_bytes,
+                  .mss = s.mss,
+                  .reserved = 0});
+      });
+}
+
+Outcome Requests::nic_info(uint32_t index, ipc::NicInfo* ret_info) const {
+  if (index >= registry_->facts().size()) return {ENOENT, "there is no further NIC"};
+  const EngineFacts& facts = *registry_->facts()[index];
+  ipc::NicInfo info{};
+  snprintf(info.name, sizeof(info.name), "%s", facts.nic.c_str());
+  snprintf(info.driver, sizeof(info.driver), "%s", facts.driver.c_str());
+  info.address = facts.address;
+  info.prefix_length = facts.prefix_length;
+  info.gateway = facts.gateway;
+  info.mtu = facts.mtu;
+  memcpy(info.mac, facts.mac.bytes.data(), sizeof(info.mac));
+  info.engines = 1;
+  *ret_info = info;
+  return {};
+}
+
+Outcome Requests::channel_info(uint32_t index, ipc::ChannelStatus* ret_status) const {
+  const ChannelRecord* record = registry_->at(index);
+  if (record == nullptr) return {ENOENT, "there is no further channel"};
+  *ret_status = {.pid = record->owner.pid,
+                 .uid = record->owner.uid,
+                 .flows = static_cast<uint32_t>(record->local_ports.size()),
+                 .listeners = static_cast<uint32_t>(record->listeners.size()),
+                 .memory_size = record->channel->memory_size()};
+  return {};
+}
+
+}  // namespace mn::control
