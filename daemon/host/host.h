@@ -94,7 +94,7 @@ class Host {
   };
 
   Ipv4 next_hop_of(Ipv4 remote) const;
-  void on_arp(Instant now, const wire::ArpView& arp);
+  void on_arp(Instant now, const wire::ArpView& arp, bool to_our_mac);
   void on_echo(const wire::FrameView& frame);
   size_t write_announcement(std::span<uint8_t> frame);
   size_t write_arp_reply(std::span<uint8_t> frame);

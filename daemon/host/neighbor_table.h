@@ -85,9 +85,9 @@ class NeighborTable {
   void hold(Path path);
   void release(Path path);
 
-  // An ARP packet said so. `create`: an unknown address is worth remembering (it asks for us, RFC
-  // 826). `answers`: it is a reply sent to us, the proof of RFC 1122 that the entry is right.
-  void learn(Instant now, Ipv4 ip, Mac mac, bool create, bool answers);
+  // An ARP packet said so. `create_entry`: an unknown address is worth remembering (it asks for us,
+  // RFC 826). `answers`: it is a reply sent to us: proof that the entry is right, if we had asked.
+  void learn(Instant now, Ipv4 ip, Mac mac, bool create_entry, bool answers);
   // A packet from `ip` came with this source address: a hint that is used until ARP knows better.
   Path learn_from_traffic(Instant now, Ipv4 ip, Mac mac);
   // Something above suspects that nothing arrives: asks the neighbour again, at most once a second.
@@ -143,11 +143,11 @@ class NeighborTable {
   void stop_asking(uint32_t index);
   void start_incomplete(uint32_t index);
   void start_probing(uint32_t index);
-  void confirm(Instant now, uint32_t index, Mac mac);
+  void set_mac(Instant now, uint32_t index, Mac mac, bool stale);
   void fail(Instant now, uint32_t index);
   void tell(uint32_t index, bool ready);
   void on_request_deadline(Instant now, uint32_t index);
-  void on_age_deadline(Instant now, uint32_t index);
+  void on_age_deadline(uint32_t index);
 
   NeighborConfig config_;
   KeyedHash hash_;
