@@ -178,6 +178,10 @@ inline void sleep_announce(SleepWord* word, uint32_t wants = kWakeAny) {  // S1,
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 inline void sleep_end(SleepWord* word) { word->wants.store(0, std::memory_order_relaxed); }
+// For the sleeper: false once a waker has taken the wish; its write to the eventfd is done or on its way.
+inline bool sleep_announced(const SleepWord* word) {
+  return word->wants.load(std::memory_order_relaxed) != 0;
+}
 
 // W2, W3: true if the caller must write the eventfd. Call it once after a batch of pushes.
 inline bool wake_needed(SleepWord* word, uint32_t pushed = kWakeAny) {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// FlowMap: from the 4-tuple that a program knows a flow by to the FlowState of the channel. Open addressing
+// with linear probing, at most half full, so a look-up ends after one or two cache lines. Owned by one
+// Channel, used on its thread. Its memory is taken once and touched only where flows are.
+#pragma once
+
+#include <stdint.h>
+
+#include "machnet.h"
+
+namespace mn::client {
+
+struct FlowState;
+
+inline bool same_flow(const MachnetFlow_t& a, const MachnetFlow_t& b) {
+  return ((a.src_ip ^ b.src_ip) | (a.dst_ip ^ b.dst_ip) |
+          static_cast<uint32_t>((a.src_port ^ b.src_port) | (a.dst_port ^ b.dst_port))) == 0;
+}
+
+class FlowMap {
+ public:
+  // Room for `flows_max` entries. False: no memory.
+  bool init(uint32_t flows_max);
+  void destroy();
+
+  FlowState* find(const MachnetFlow_t& flow) const;
+  // Replaces an entry of the same tuple (an ended flow that nobody has forgotten yet).
+  void insert(const MachnetFlow_t& flow, FlowState* state);
+  // Removes the tuple if it still leads to `state`.
+  void erase(const MachnetFlow_t& flow, const FlowState* state);
+
+ private:
+  struct Entry {
+    MachnetFlow_t flow;
+    FlowState* state;  // nullptr: empty
+  };
+  uint32_t home(const MachnetFlow_t& flow) const;
+  uint32_t locate(const MachnetFlow_t& flow) const;  // its entry, or the empty one where it belongs
+
+  Entry* entries_ = nullptr;
+  uint32_t mask_ = 0;
+};
+
+}  // namespace mn::client
