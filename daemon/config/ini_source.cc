@@ -56,7 +56,7 @@ class IniSource {
     const std::string_view line = trim(rest_.substr(0, end));
     rest_.remove_prefix(std::min(end + 1, rest_.size()));
     const std::string_view out = accept(line, size);
-    memcpy(buffer, out.data(), out.size());
+    if (!out.empty()) memcpy(buffer, out.data(), out.size());
     memcpy(buffer + out.size(), "\n", 2);
     return buffer;
   }
@@ -72,6 +72,7 @@ class IniSource {
       return {};
     }
     if (line[0] != '[') {
+      if (in_bad_section_) return {};  // nobody knows whose it is; one error is enough
       expects_value_ = true;
       return line;
     }
@@ -79,8 +80,10 @@ class IniSource {
     const std::string_view after =
         close == std::string_view::npos ? std::string_view{} : trim(line.substr(close + 1));
     if (close == std::string_view::npos || (!after.empty() && after[0] != ';' && after[0] != '#')) {
+      in_bad_section_ = true;
       events_.on_bad_line(line_, "a section is written '[name]', alone on its line");
     } else {
+      in_bad_section_ = false;
       events_.on_section(line_, std::string(trim(line.substr(1, close - 1))));
     }
     return {};
@@ -90,6 +93,7 @@ class IniSource {
   const IniEvents& events_;
   int line_ = 0;
   bool expects_value_ = false;
+  bool in_bad_section_ = false;
 };
 
 }  // namespace

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// The configuration parser, from any bytes: it ends, and it gives either a checked configuration or errors that
+// each name file and line.
+#include <stddef.h>
+#include <stdint.h>
+
+#include <string_view>
+
+#include "base/assert.h"
+#include "config/config.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const mn::config::Loaded loaded =
+      mn::config::parse_config({reinterpret_cast<const char*>(data), size}, "f");
+  for (const auto& error : loaded.errors) MN_ASSERT(error.starts_with("f:"));
+  if (!loaded.errors.empty()) return 0;
+  MN_ASSERT(loaded.config.socket.starts_with('/') && loaded.config.socket.size() <= 107);
+  MN_ASSERT(loaded.config.nics.size() <= mn::config::kNicsMax);
+  for (const auto& nic : loaded.config.nics) {
+    MN_ASSERT(nic.address != 0 && nic.prefix_length >= 1 && nic.prefix_length <= 32);
+    MN_ASSERT(!nic.mode.empty() && nic.engines == 1);
+    MN_ASSERT(nic.mtu == 0 || (nic.mtu >= mn::config::kMtuMin && nic.mtu <= mn::config::kMtuMax));
+  }
+  return 0;
+}
