@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""Two hosts on one machine for measurements: network namespaces joined by a veth pair, a machnetd in each
+when asked for, and processes that end with the lab, however the measurement ends."""
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ADDRESS = {"a": "10.77.0.1", "b": "10.77.0.2"}
+PREFIX = 24
+INTERFACE = "mn0"
+READY_SECONDS = 10
+
+
+class LabError(Exception):
+    pass
+
+
+def run(*command, check=True):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if check and done.returncode != 0:
+        raise LabError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
+    return done
+
+
+class Lab:
+    """loss_ppm > 0: a third namespace between the hosts drops so many of a million packets each way."""
+
+    def __init__(self, build, loss_ppm=0, offloads=True):
+        self.build = build
+        self.loss_ppm = loss_ppm
+        self.offloads = offloads
+        self.prefix = f"mnlab{os.getpid()}"
+        self.directory = tempfile.mkdtemp(prefix="machnet-bench-")
+        self.namespaces = []
+        self.processes = []
+        atexit.register(self.close)
+
+    # ---- Network
+
+    def open(self):
+        for host in ("a", "b"):
+            self._namespace(host)
+        if self.loss_ppm:
+            self._namespace("m")
+            self._veth("a", INTERFACE, "m", "ma")
+            self._veth("b", INTERFACE, "m", "mb")
+            for name in ("ma", "mb"):
+                run("ip", "-n", self.ns("m"), "link", "set", name, "up")
+        else:
+            self._veth("a", INTERFACE, "b", INTERFACE)
+        for host in ("a", "b"):
+            address = f"{ADDRESS[host]}/{PREFIX}"
+            run("ip", "-n", self.ns(host), "address", "add", address, "dev", INTERFACE)
+            run("ip", "-n", self.ns(host), "link", "set", INTERFACE, "up")
+            run("ip", "-n", self.ns(host), "link", "set", "lo", "up")
+        if self.loss_ppm:
+            self._start_loss()
+        return self
+
+    def ns(self, host):
+        return self.prefix + host
+
+    def _namespace(self, host):
+        run("ip", "netns", "add", self.ns(host))
+        self.namespaces.append(self.ns(host))
+
+    def _veth(self, host, name, peer_host, peer_name):
+        run("ip", "-n", self.ns(host), "link", "add", name, "type", "veth", "peer", "name", peer_name,
+            "netns", self.ns(peer_host))
+        if not self.offloads:
+            for h, n in ((host, name), (peer_host, peer_name)):
+                run("ip", "netns", "exec", self.ns(h), "ethtool", "-K", n, "tx", "off", "rx", "off",
+                    "tso", "off", "gso", "off", "gro", "off", check=False)
+
+    def _start_loss(self):
+        support = os.path.join(self.build, "test", "support")
+        program = os.path.join(support, "xdp_loss")
+        process = self.start("m", [program, os.path.join(support, "xdp_loss.bpf.o"), "--drop",
+                                   str(self.loss_ppm), "ma", "mb"], stdout=subprocess.PIPE)
+        if "ready" not in process.stdout.readline():
+            raise LabError("the loss program does not start: " + self.log_of(process))
+
+    # ---- Processes
+
+    def start(self, host, command, env=None, stdout=None):
+        log = open(os.path.join(self.directory, f"{len(self.processes)}.log"), "w+")
+        process = subprocess.Popen(["ip", "netns", "exec", self.ns(host), *command],
+                                   stdout=stdout or log, stderr=log, text=True,
+                                   env={**os.environ, **(env or {})})
+        process.log_path = log.name
+        self.processes.append(process)
+        return process
+
+    def log_of(self, process):
+        with open(process.log_path) as log:
+            lines = log.read().strip().splitlines()
+        return lines[-1] if lines else "(no message)"
+
+    def stop(self, process):
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process in self.processes:
+            self.processes.remove(process)
+
+    def client(self, command, seconds, env=None):
+        """Runs a client on host a; returns its JSON summary, or raises with its last line."""
+        try:
+            done = subprocess.run(["ip", "netns", "exec", self.ns("a"), *command], capture_output=True,
+                                  text=True, timeout=seconds + 20, env={**os.environ, **(env or {})})
+        except subprocess.TimeoutExpired as stuck:
+            raise LabError(f"{os.path.basename(command[0])} does not end") from stuck
+        summaries = [line for line in done.stdout.splitlines() if '"summary"' in line]
+        if done.returncode != 0 or not summaries:
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            raise LabError(lines[-1] if lines else f"exit code {done.returncode}")
+        return json.loads(summaries[-1])
+
+    def program(self, *path):
+        return os.path.join(self.build, *path)
+
+    # ---- machnetd
+
+    def socket_path(self, host):
+        return os.path.join(self.directory, f"{host}.sock")
+
+    def machnet_env(self, host):
+        return {"MACHNET_SOCKET": self.socket_path(host)}
+
+    def start_machnetd(self, host, mode, mtu=0, extra=""):
+        """mode None: no NIC. Returns the process when it serves."""
+        config = f"[machnet]\nsocket = {self.socket_path(host)}\n"
+        if mode is not None:
+            config += f"[nic {INTERFACE}]\naddress = {ADDRESS[host]}/{PREFIX}\nmode = {mode}\n{extra}"
+            if mtu:
+                config += f"mtu = {mtu}\n"
+        path = os.path.join(self.directory, f"{host}.conf")
+        with open(path, "w") as file:
+            file.write(config)
+        process = self.start(host, [self.program("daemon", "machnetd"), "--config", path])
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._serves(host):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise LabError("machnetd does not start: " + self.log_of(process))
+            time.sleep(0.02)
+        return process
+
+    def _serves(self, host):
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            probe.connect(self.socket_path(host))
+            return True
+        except OSError:
+            return False
+        finally:
+            probe.close()
+
+    # ---- End
+
+    def close(self):
+        for process in list(self.processes):
+            self.stop(process)
+        for name in self.namespaces:
+            run("ip", "netns", "del", name, check=False)
+        self.namespaces = []
+        shutil.rmtree(self.directory, ignore_errors=True)
+        atexit.unregister(self.close)
+
+    def __enter__(self):
+        return self.open()
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def cpu_seconds(pid):
+    """User and system time of a process and its threads."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
