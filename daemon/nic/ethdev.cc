@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: MIT
+#include "nic/ethdev.h"
+
+#include <linux/if_packet.h>
+#include <rte_bus.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/assert.h"
+#include "nic/eal.h"
+#include "nic/packet_socket.h"
+
+#ifndef AF_XDP
+#define AF_XDP 44
+#endif
+
+namespace mn::nic {
+
+namespace {
+
+constexpr uint32_t kEthernetOverhead = 14 + 4;  // header and a VLAN tag
+constexpr uint32_t kPoolCache = 256;
+constexpr uint32_t kCopyingPool = 4096;  // a driver that copies: what the engine holds, and caches
+constexpr uint32_t kXdpRing =
+    2048;  // descriptors of the driver's fill queue, which it fills at once
+constexpr uint32_t kXdpHeadroom = 256;  // the kernel's, in each buffer
+constexpr uint32_t kXdpMtuMax = 3506;   // a frame, its headrooms and the mbuf share a page
+constexpr uint32_t kPacketRingHeader =
+    80;  // TPACKET_V2: header, address and alignment before a frame
+constexpr uint32_t kDescriptors = 1024;
+
+constexpr uint64_t kRxChecksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+constexpr uint64_t kTxChecksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+
+constexpr uint32_t round_up(uint32_t value, uint32_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// Kernel frames of af_packet: a multiple of 1024, so that four make whole pages.
+uint32_t packet_frame_bytes(uint32_t mtu) {
+  return std::max<uint32_t>(2048, round_up(mtu + kEthernetOverhead + kPacketRingHeader, 1024));
+}
+uint32_t packet_frame_count(uint32_t mtu) { return mtu > 4000 ? 1024 : 2048; }
+
+uint32_t data_room(const EthdevSettings& settings) {
+  const uint32_t frame = settings.mtu + kEthernetOverhead;
+  switch (settings.mode.kind) {
+    case NicMode::Kind::kAfPacket:
+      return packet_frame_bytes(settings.mtu);  // the driver insists on room for a whole ring frame
+    case NicMode::Kind::kAfXdp:
+      return round_up(frame + kXdpHeadroom, 64);
+    case NicMode::Kind::kVdev:
+    case NicMode::Kind::kPci:
+      break;
+  }
+  // 2048 is the one size that every driver can work with (gve takes no other).
+  return frame <= 2048 ? 2048 : round_up(frame, 1024);
+}
+
+uint32_t pool_size(const EthdevSettings& settings) {
+  switch (settings.mode.kind) {
+    case NicMode::Kind::kAfXdp:
+      return 2 * kXdpRing + 2048;
+    case NicMode::Kind::kPci:
+      return 2 * kDescriptors + 2048;
+    case NicMode::Kind::kAfPacket:
+    case NicMode::Kind::kVdev:
+      break;
+  }
+  return kCopyingPool;
+}
+
+// Drivers that say 1518 because they never thought about it, and copy any length.
+bool ignores_frame_limit(const std::string& driver) {
+  return driver == "net_af_packet" || driver == "net_memif" || driver == "net_null" ||
+         driver == "net_ring";
+}
+
+std::string remedy_for(const std::string& reason, NicMode::Kind kind) {
+  const auto says = [&](const char* text) { return reason.find(text) != std::string::npos; };
+  if (says("not permitted") || says("denied") || says("Could not open AF_PACKET")) {
+    return kind == NicMode::Kind::kAfXdp
+               ? "; run as root or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_IPC_LOCK"
+               : "; run as root or with CAP_NET_RAW and CAP_NET_ADMIN";
+  }
+  if (says("mmap failed") || says("temporarily unavailable") || says("Failed to create umem") ||
+      says("No buffer space")) {
+    return "; raise the limit of locked memory (ulimit -l, LimitMEMLOCK=infinity) or give "
+           "CAP_IPC_LOCK";
+  }
+  if (says("xsk socket")) return "; is the queue of the interface in use by another process?";
+  return "";
+}
+
+}  // namespace
+
+struct EthdevDevice::Plan {
+  uint16_t rx_descriptors = kDescriptors;
+  uint16_t tx_descriptors = kDescriptors;
+  uint64_t rx_offloads = 0;
+  uint64_t tx_offloads = 0;
+  bool with_rx_interrupts = false;
+};
+
+uint64_t EthdevDevice::memory_needed(const EthdevSettings& settings) {
+  constexpr uint64_t kPerBuffer = 512;  // mbuf, headroom, mempool header, alignment
+  constexpr uint64_t kPerDevice = 8 << 20;
+  return kPerDevice +
+         uint64_t{settings.queues} * pool_size(settings) * (data_room(settings) + kPerBuffer);
+}
+
+Error EthdevDevice::failure(const std::string& what) const {
+  const std::string reason = take_dpdk_error();
+  return Error{"nic " + settings_.name + ": " + what + (reason.empty() ? "" : ": " + reason) +
+               remedy_for(reason, settings_.mode.kind)};
+}
+
+Result<std::unique_ptr<EthdevDevice>> EthdevDevice::open(const EthdevSettings& settings,
+                                                         std::vector<std::string>* warnings) {
+  std::unique_ptr<EthdevDevice> device(new EthdevDevice(settings));
+  Plan plan;
+  if (auto done = device->prepare_interface(warnings); !done) return Error{done.error()};
+  if (auto done = device->probe(); !done) return Error{done.error()};
+  if (auto done = device->configure(&plan); !done) return Error{done.error()};
+  PacketSockets sockets;
+  for (uint16_t queue = 0; queue < settings.queues; ++queue) {
+    if (auto done = device->set_up_queue(queue, plan); !done) return Error{done.error()};
+    for (const int fd : sockets.opened_since(AF_XDP, 0)) device->sockets_.push_back(fd);
+  }
+  if (auto done = device->start(warnings); !done) return Error{done.error()};
+  device->make_ports(plan);
+  return device;
+}
+
+Result<void> EthdevDevice::prepare_interface(std::vector<std::string>* warnings) {
+  const NicMode::Kind kind = settings_.mode.kind;
+  if (kind != NicMode::Kind::kAfPacket && kind != NicMode::Kind::kAfXdp) return {};
+  const device::Interface& interface = settings_.interface;
+  if (kind == NicMode::Kind::kAfXdp) {
+    if (settings_.mtu > kXdpMtuMax) {
+      return Error{"nic " + settings_.name + ": mtu " + std::to_string(settings_.mtu) +
+                   " is too large for mode af_xdp, which allows " + std::to_string(kXdpMtuMax) +
+                   "; set a smaller mtu (on all hosts of the network) or use mode af_packet"};
+    }
+    if (interface.queues != settings_.queues) {
+      return Error{"nic " + settings_.name + ": " + interface.name + " spreads packets over " +
+                   std::to_string(interface.queues) + " queues but machnetd uses " +
+                   std::to_string(settings_.queues) + " in mode af_xdp; run `ethtool -L " +
+                   interface.name + " combined " + std::to_string(settings_.queues) + "`"};
+    }
+    Result<bool> stale = remove_stale_program(interface);
+    if (!stale) return Error{"nic " + settings_.name + ": " + stale.error()};
+    if (stale.value()) {
+      warnings->push_back("nic " + settings_.name +
+                          ": removed the XDP program of an earlier machnetd");
+    }
+    // Kernels before 5.11 count maps and packet buffers against this limit.
+    const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
+    setrlimit(RLIMIT_MEMLOCK, &unlimited);
+    Result<int> program = open_steering_program(settings_.address);
+    if (!program) return Error{"nic " + settings_.name + ": " + program.error()};
+    xdp_program_file_ = program.value();
+  }
+  if (auto done = device::set_interface_mtu(interface, settings_.mtu); !done) {
+    return Error{"nic " + settings_.name + ": " + done.error()};
+  }
+  if (auto done = device::set_interface_up(interface); !done) {
+    return Error{"nic " + settings_.name + ": " + done.error()};
+  }
+  return {};
+}
+
+std::string EthdevDevice::vdev_arguments() const {
+  const device::Interface& interface = settings_.interface;
+  const std::string queues = std::to_string(settings_.queues);
+  switch (settings_.mode.kind) {
+    case NicMode::Kind::kAfPacket: {
+      const uint32_t frame = packet_frame_bytes(settings_.mtu);
+      return "iface=" + interface.name + ",qpairs=" + queues +
+             ",blocksz=" + std::to_string(4 * frame) + ",framesz=" + std::to_string(frame) +
+             ",framecnt=" + std::to_string(packet_frame_count(settings_.mtu)) + ",qdisc_bypass=1";
+    }
+    case NicMode::Kind::kAfXdp: {
+      // Busy polling serves the queue of a real NIC on our processor, without it the driver may
+      // block. A veth has no queue to poll: frames are in our ring already, and the system call
+      // would be wasted.
+      const std::string budget = interface.driver == "veth" ? ",busy_budget=0" : "";
+      return "iface=" + interface.name + ",start_queue=0,queue_count=" + queues +
+             ",xdp_prog=/proc/self/fd/" + std::to_string(xdp_program_file_) + budget;
+    }
+    case NicMode::Kind::kVdev: {
+      std::string arguments = settings_.mode.arguments;
+      if (driver_of_vdev(settings_.mode.device) == "net_memif" &&
+          !argument_value(arguments, "bsize", nullptr)) {
+        arguments += (arguments.empty() ? "" : ",") + std::string("bsize=") +
+                     std::to_string(data_room(settings_));
+      }
+      return arguments;
+    }
+    case NicMode::Kind::kPci:
+      break;
+  }
+  return "";
+}
+
+Result<void> EthdevDevice::probe() {
+  PacketSockets sockets;
+  std::string name = settings_.pci_address;
+  if (settings_.mode.kind != NicMode::Kind::kPci) {
+    name = settings_.mode.kind == NicMode::Kind::kVdev
+               ? settings_.mode.device
+               : (settings_.mode.kind == NicMode::Kind::kAfXdp ? "net_af_xdp" : "net_af_packet") +
+                     std::to_string(settings_.index);
+    take_dpdk_error();
+    if (rte_eal_hotplug_add("vdev", name.c_str(), vdev_arguments().c_str()) != 0) {
+      return failure("the driver refuses " + name + " with " + vdev_arguments());
+    }
+    vdev_ = name;
+  }
+  uint16_t port_id = 0;
+  if (rte_eth_dev_get_port_by_name(name.c_str(), &port_id) != 0) {
+    return failure(
+        settings_.mode.kind == NicMode::Kind::kPci
+            ? "no driver took the device; bind it to vfio-pci (dpdk-devbind.py -b vfio-pci " +
+                  name + ")"
+            : name + " is not a network device");
+  }
+  port_id_ = port_id;
+  sockets_ = settings_.mode.kind == NicMode::Kind::kAfPacket
+                 ? sockets.opened_since(AF_PACKET, settings_.interface.index)
+                 : std::vector<int>{};
+  for (const int fd : sockets_) {
+    const int yes = 1;  // what the kernel sends on this interface is not for us
+    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof(yes));
+  }
+  return {};
+}
+
+Result<void> EthdevDevice::configure(Plan* plan) {
+  const auto port_id = static_cast<uint16_t>(port_id_);
+  rte_eth_dev_info info{};
+  if (rte_eth_dev_info_get(port_id, &info) != 0)
+    return failure("the device tells nothing about itself");
+  driver_ = info.driver_name == nullptr ? "" : info.driver_name;
+  numa_node_ = rte_eth_dev_socket_id(port_id);
+  if (settings_.queues > info.max_rx_queues || settings_.queues > info.max_tx_queues) {
+    return failure("has " + std::to_string(std::min(info.max_rx_queues, info.max_tx_queues)) +
+                   " queue pairs, engines = " + std::to_string(settings_.queues) + " is too many");
+  }
+  rte_eth_conf conf{};
+  if (!ignores_frame_limit(driver_)) {
+    if (settings_.mtu > info.max_mtu ||
+        (info.max_rx_pktlen > 0 && settings_.mtu + 14u > info.max_rx_pktlen)) {
+      return failure("mtu " + std::to_string(settings_.mtu) + " is more than the device takes (" +
+                     std::to_string(std::min<uint32_t>(info.max_mtu, info.max_rx_pktlen - 14)) +
+                     "); set a smaller mtu");
+    }
+    conf.rxmode.mtu = settings_.mtu;
+  }
+  plan->rx_offloads = (info.rx_offload_capa & kRxChecksums) == kRxChecksums ? kRxChecksums : 0;
+  plan->tx_offloads = (info.tx_offload_capa & kTxChecksums) == kTxChecksums ? kTxChecksums : 0;
+  // Allowed since a queue's frames come from one pool and are never shared.
+  plan->tx_offloads |= info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+  conf.rxmode.offloads = plan->rx_offloads;
+  conf.txmode.offloads = plan->tx_offloads;
+  if (settings_.queues > 1 && (info.flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_UDP) != 0) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_NONFRAG_IPV4_UDP;
+  }
+  // Not every driver has interrupts, nor says so before it is asked.
+  plan->with_rx_interrupts = settings_.mode.kind == NicMode::Kind::kPci;
+  conf.intr_conf.rxq = plan->with_rx_interrupts ? 1 : 0;
+  int result = rte_eth_dev_configure(port_id, settings_.queues, settings_.queues, &conf);
+  if (result != 0 && plan->with_rx_interrupts) {
+    plan->with_rx_interrupts = false;
+    conf.intr_conf.rxq = 0;
+    result = rte_eth_dev_configure(port_id, settings_.queues, settings_.queues, &conf);
+  }
+  if (result != 0)
+    return failure(std::string("cannot be configured (") + rte_strerror(-result) + ")");
+
+  plan->rx_descriptors = plan->tx_descriptors =
+      settings_.mode.kind == NicMode::Kind::kAfXdp ? kXdpRing : kDescriptors;
+  rte_eth_dev_adjust_nb_rx_tx_desc(port_id, &plan->rx_descriptors, &plan->tx_descriptors);
+  return {};
+}
+
+Result<void> EthdevDevice::set_up_queue(uint16_t queue, const Plan& plan) {
+  const auto port_id = static_cast<uint16_t>(port_id_);
+  const std::string name = "mn" + std::to_string(settings_.index) + "q" + std::to_string(queue);
+  rte_mempool* const pool = rte_pktmbuf_pool_create(
+      name.c_str(), pool_size(settings_), kPoolCache, 0,
+      static_cast<uint16_t>(data_room(settings_) + RTE_PKTMBUF_HEADROOM), numa_node_);
+  if (pool == nullptr) {
+    return failure("no memory for " + std::to_string(pool_size(settings_)) + " packet buffers (" +
+                   rte_strerror(rte_errno) +
+                   "); give more hugepages or set a larger memory in [machnet]");
+  }
+  pools_.push_back(pool);
+  rte_eth_dev_info info{};
+  if (rte_eth_dev_info_get(port_id, &info) != 0)
+    return failure("the device tells nothing about itself");
+  rte_eth_rxconf rx = info.default_rxconf;
+  rte_eth_txconf tx = info.default_txconf;
+  rx.offloads = plan.rx_offloads;
+  tx.offloads = plan.tx_offloads;
+  take_dpdk_error();
+  const auto socket = static_cast<unsigned>(numa_node_);
+  if (rte_eth_rx_queue_setup(port_id, queue, plan.rx_descriptors, socket, &rx, pool) != 0) {
+    return failure("receive queue " + std::to_string(queue) + " cannot be set up");
+  }
+  if (rte_eth_tx_queue_setup(port_id, queue, plan.tx_descriptors, socket, &tx) != 0) {
+    return failure("transmit queue " + std::to_string(queue) + " cannot be set up");
+  }
+  return {};
+}
+
+namespace {
+int on_reset_event(uint16_t, rte_eth_event_type, void* flag, void*) {
+  static_cast<std::atomic<bool>*>(flag)->store(true, std::memory_order_relaxed);
+  return 0;
+}
+}  // namespace
+
+Result<void> EthdevDevice::start(std::vector<std::string>* warnings) {
+  const auto port_id = static_cast<uint16_t>(port_id_);
+  rte_eth_dev_callback_register(port_id, RTE_ETH_EVENT_INTR_RESET, on_reset_event, &reset_wanted_);
+  take_dpdk_error();
+  if (const int result = rte_eth_dev_start(port_id); result != 0) {
+    std::string role;
+    const bool is_memif_client =
+        driver_ == "net_memif" &&
+        (!argument_value(settings_.mode.arguments, "role", &role) || role == "client");
+    if (!is_memif_client)
+      return failure(std::string("cannot be started (") + rte_strerror(-result) + ")");
+    warnings->push_back("nic " + settings_.name + ": the other end of " + settings_.mode.device +
+                        " is not there yet; connects when it is");
+  }
+  rte_ether_addr address{};
+  if (rte_eth_macaddr_get(port_id, &address) == 0) {
+    std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), mac_.bytes.begin());
+  }
+  if (settings_.mode.kind == NicMode::Kind::kAfXdp) {
+    Result<XdpLink> link = XdpLink::take_over(settings_.interface);
+    if (link) {
+      xdp_link_ = std::move(link.value());
+    } else {
+      warnings->push_back("nic " + settings_.name + ": " + link.error());
+    }
+  }
+  return {};
+}
+
+void EthdevDevice::make_ports(const Plan& plan) {
+  const auto port_id = static_cast<uint16_t>(port_id_);
+  std::string role;
+  for (uint16_t queue = 0; queue < settings_.queues; ++queue) {
+    EthdevPortSetup setup;
+    setup.port_id = port_id;
+    setup.queue = queue;
+    setup.pool = pools_[queue];
+    setup.keeps_device = queue == 0;
+    setup.restarts_when_down =
+        driver_ == "net_memif" &&
+        (!argument_value(settings_.mode.arguments, "role", &role) || role == "client");
+    setup.reset_wanted = &reset_wanted_;
+    NicFacts& facts = setup.facts;
+    facts.mac = mac_;
+    facts.mtu = settings_.mtu;
+    facts.queue = queue;
+    facts.tx_queue_depth = plan.tx_descriptors;
+    facts.rx_queue_depth = plan.rx_descriptors;
+    if (settings_.mode.kind == NicMode::Kind::kAfPacket) {
+      facts.tx_queue_depth = facts.rx_queue_depth =
+          static_cast<uint16_t>(packet_frame_count(settings_.mtu));
+    }
+    facts.rx_checksum_offload = plan.rx_offloads != 0;
+    facts.tx_checksum_offload = (plan.tx_offloads & kTxChecksums) == kTxChecksums;
+    if (sockets_.size() == settings_.queues) {
+      facts.wake_fd = sockets_[queue];
+      setup.wake_is_socket = true;
+      setup.counts_socket_drops = settings_.mode.kind == NicMode::Kind::kAfPacket;
+    } else if (plan.with_rx_interrupts && rte_eth_dev_rx_intr_enable(port_id, queue) == 0) {
+      rte_eth_dev_rx_intr_disable(port_id, queue);
+      facts.wake_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(port_id, queue);
+      setup.has_rx_interrupt = facts.wake_fd >= 0;
+      char target[64] = {};
+      const std::string link = "/proc/self/fd/" + std::to_string(facts.wake_fd);
+      setup.wake_is_eventfd = readlink(link.c_str(), target, sizeof(target) - 1) > 0 &&
+                              strstr(target, "eventfd") != nullptr;
+    }
+    ports_.push_back(std::make_unique<EthdevPort>(setup));
+  }
+}
+
+EthdevDevice::~EthdevDevice() {
+  ports_.clear();
+  xdp_link_.release();
+  if (port_id_ >= 0) {
+    const auto port_id = static_cast<uint16_t>(port_id_);
+    rte_eth_dev_callback_unregister(port_id, RTE_ETH_EVENT_INTR_RESET, on_reset_event,
+                                    &reset_wanted_);
+    rte_eth_dev_stop(port_id);
+    rte_eth_dev_close(port_id);
+  }
+  if (!vdev_.empty()) rte_eal_hotplug_remove("vdev", vdev_.c_str());
+  for (rte_mempool* pool : pools_) rte_mempool_free(pool);
+  if (xdp_program_file_ >= 0) close(xdp_program_file_);
+}
+
+}  // namespace mn::nic

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// EthdevDevice: one NIC under DPDK from probing to closing: makes the device (a PCI device is there
+// already), sets MTU, offloads, buffers and queues up, starts it and hands out one EthdevPort per
+// queue pair. Owned by the NicSystem; main thread. Its ports must be idle when it is destroyed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "device/interface.h"
+#include "nic/ethdev_port.h"
+#include "nic/nic_mode.h"
+#include "nic/xdp_attach.h"
+
+namespace mn::nic {
+
+struct EthdevSettings {
+  std::string name;  // as configured, for messages
+  NicMode mode;
+  device::Interface interface;  // kAfPacket, kAfXdp: the interface; otherwise empty
+  std::string pci_address;      // kPci
+  uint16_t mtu = 1500;
+  uint16_t queues = 1;
+  Ipv4 address = 0;    // kAfXdp: see NicSettings
+  unsigned index = 0;  // makes names unique within the process
+};
+
+class EthdevDevice {
+ public:
+  // `warnings` gets a line for each thing that works less well than it could.
+  static Result<std::unique_ptr<EthdevDevice>> open(const EthdevSettings& settings,
+                                                    std::vector<std::string>* warnings);
+  ~EthdevDevice();
+  EthdevDevice(const EthdevDevice&) = delete;
+  EthdevDevice& operator=(const EthdevDevice&) = delete;
+
+  const std::vector<std::unique_ptr<EthdevPort>>& ports() const { return ports_; }
+  const std::string& driver() const { return driver_; }
+  const Mac& mac() const { return mac_; }
+  int numa_node() const { return numa_node_; }
+
+  // What start_eal must set aside for the packet buffers of such a device.
+  static uint64_t memory_needed(const EthdevSettings& settings);
+
+ private:
+  struct Plan;  // sizes and offloads
+
+  explicit EthdevDevice(const EthdevSettings& settings) : settings_(settings) {}
+  Result<void> prepare_interface(std::vector<std::string>* warnings);
+  Result<void> probe();
+  Result<void> configure(Plan* plan);
+  Result<void> set_up_queue(uint16_t queue, const Plan& plan);
+  Result<void> start(std::vector<std::string>* warnings);
+  void make_ports(const Plan& plan);
+  Error failure(const std::string& what) const;
+  std::string vdev_arguments() const;
+
+  EthdevSettings settings_;
+  std::string vdev_;  // to be unplugged at the end
+  int port_id_ = -1;
+  std::string driver_;
+  Mac mac_{};
+  int numa_node_ = -1;
+  XdpLink xdp_link_;
+  int xdp_program_file_ = -1;
+  std::vector<int> sockets_;  // one per queue, of drivers on kernel interfaces
+  std::vector<rte_mempool*> pools_;
+  std::vector<std::unique_ptr<EthdevPort>> ports_;
+  std::atomic<bool> reset_wanted_{false};
+};
+
+}  // namespace mn::nic

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// EthdevPort: one queue pair of a DPDK device. Belongs to an EthdevDevice, which sets the queues up
+// and starts them; used by one engine thread, which has called nic_thread_enter. Frames are
+// single-segment mbufs of one pool, shared by both directions. Never allocates or logs; a driver
+// may do system calls.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "nic/nic_port.h"
+
+struct rte_mempool;
+struct rte_mbuf;
+
+namespace mn::nic {
+
+// What the device tells its ports; filled in before the engine starts.
+struct EthdevPortSetup {
+  uint16_t port_id = 0;
+  uint16_t queue = 0;
+  rte_mempool* pool = nullptr;
+  NicFacts facts;
+  bool has_rx_interrupt = false;  // facts.wake_fd is the device's interrupt
+  bool wake_is_eventfd = false;   // ... which must be read to fall silent
+  bool wake_is_socket = false;    // facts.wake_fd is the socket of a driver on a kernel interface
+  bool counts_socket_drops = false;  // ... whose drops the driver does not report
+  bool keeps_device = false;  // the first port: statistics, timers and link of the whole device
+  bool restarts_when_down = false;                  // memif's client does not reconnect by itself
+  const std::atomic<bool>* reset_wanted = nullptr;  // the device asked for a reset
+};
+
+class EthdevPort final : public NicPort {
+ public:
+  explicit EthdevPort(const EthdevPortSetup& setup);
+  ~EthdevPort() override;
+  EthdevPort(const EthdevPort&) = delete;
+  EthdevPort& operator=(const EthdevPort&) = delete;
+
+  const NicFacts& facts() const override { return setup_.facts; }
+  size_t rx_burst(std::span<RxFrame> frames) override;
+  void rx_release(std::span<const RxFrame> frames) override;
+  size_t tx_alloc(std::span<TxFrame> frames) override;
+  size_t tx_burst(std::span<TxFrame> frames) override;
+  void tx_free(std::span<const TxFrame> frames) override;
+  bool arm_wake() override;
+  void disarm_wake() override;
+  void service(NicCounters* counters) override;
+
+ private:
+  size_t keep_linear(rte_mbuf** mbufs, size_t count);
+  size_t drop_unsent(std::span<TxFrame> frames);
+  bool link_is_up() const;
+  void run_driver_timers();
+  void restart_if_down();
+
+  EthdevPortSetup setup_;
+  rte_mbuf* stash_[kBurstMax] = {};  // received while arming an interrupt
+  size_t stashed_ = 0;
+  bool link_up_ = true;  // as of the last service or failed send
+  bool is_started_ = true;
+  uint64_t own_rx_dropped_ = 0;
+  uint64_t own_tx_dropped_ = 0;
+  uint64_t socket_drops_ = 0;
+};
+
+}  // namespace mn::nic
