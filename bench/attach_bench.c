@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * attach_bench: how long machnet_attach, machnet_listen, machnet_connect and machnet_detach take, and how many
- * channels one process can have. Alone it connects to itself through the service's loopback (127.0.0.1);
- * with a remote address to a msg_gen server there.
+ * attach_bench: how long machnet_attach, machnet_listen, machnet_connect and machnet_detach take,
+ * and how many channels one process can have. Alone it connects to itself through the service's
+ * loopback (127.0.0.1); with a remote address to a msg_gen server there.
  *
  *   attach_bench [--channels N] [--remote_ip A.B.C.D --remote_port P] [--local_ip A.B.C.D] [--json]
  */
@@ -18,8 +18,8 @@ struct Options {
 };
 
 struct Sample {
-  const char *what;
-  double *ms;
+  const char* what;
+  double* ms;
   int count;
 };
 
@@ -29,31 +29,32 @@ static double now_ms(void) {
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static int compare_doubles(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
+static int compare_doubles(const void* a, const void* b) {
+  const double x = *(const double*)a, y = *(const double*)b;
   return (x > y) - (x < y);
 }
 
-static void report(struct Sample *s, int json) {
+static void report(struct Sample* s, int json) {
   if (s->count == 0) return;
   qsort(s->ms, (size_t)s->count, sizeof s->ms[0], compare_doubles);
   const double p50 = s->ms[s->count / 2];
   const double p99 = s->ms[(int)((double)s->count * 0.99)];
   const double max = s->ms[s->count - 1];
   if (json) {
-    printf("{\"type\":\"%s\",\"count\":%d,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"max_ms\":%.4f}\n", s->what, s->count,
-           p50, p99, max);
+    printf("{\"type\":\"%s\",\"count\":%d,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"max_ms\":%.4f}\n",
+           s->what, s->count, p50, p99, max);
   } else {
-    printf("%-8s %6d times: p50 %8.3f  p99 %8.3f  max %8.3f ms\n", s->what, s->count, p50, p99, max);
+    printf("%-8s %6d times: p50 %8.3f  p99 %8.3f  max %8.3f ms\n", s->what, s->count, p50, p99,
+           max);
   }
 }
 
-static int fail(const char *what, int i) {
+static int fail(const char* what, int i) {
   fprintf(stderr, "attach_bench: %s number %d: %s\n", what, i, strerror(errno));
   return 1;
 }
 
-static int parse(int argc, char **argv, struct Options *o) {
+static int parse(int argc, char** argv, struct Options* o) {
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--json") == 0) {
       o->json = 1;
@@ -77,18 +78,18 @@ static int parse(int argc, char **argv, struct Options *o) {
   return 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   struct Options o = {"0.0.0.0", NULL, 888, 100, 0};
   if (parse(argc, argv, &o) != 0) return 2;
   const size_t n = (size_t)o.channels;
-  void **channels = calloc(n, sizeof *channels);
+  void** channels = calloc(n, sizeof *channels);
   struct Sample attach = {"attach", calloc(n, sizeof(double)), 0};
   struct Sample connect = {"connect", calloc(n, sizeof(double)), 0};
   struct Sample detach = {"detach", calloc(n, sizeof(double)), 0};
   if (!channels || !attach.ms || !connect.ms || !detach.ms) return fail("memory", 0);
   if (machnet_init() != 0) return fail("machnet_init", 0);
 
-  void *listener = NULL;
+  void* listener = NULL;
   if (o.remote_ip == NULL) {
     listener = machnet_attach();
     if (listener == NULL) return fail("attach", 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// channel_bench: one channel between two threads, an application with the public API and a daemon's end
-// without engine and transport: throughput in both directions and the round trip, for 64 B and 1 KB. The two
-// threads need a processor each, or the numbers are the scheduler's.
+// channel_bench: one channel between two threads, an application with the public API and a daemon's
+// end without engine and transport: throughput in both directions and the round trip, for 64 B and
+// 1 KB. The two threads need a processor each, or the numbers are the scheduler's.
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -31,7 +31,8 @@ constexpr uint32_t kHandle = 1;
 constexpr size_t kBatch = 32;
 constexpr unsigned kSpins = 64;
 
-// Spins, then lets others run: with fewer processors than threads the result is poor, but there is one.
+// Spins, then lets others run: with fewer processors than threads the result is poor, but there is
+// one.
 class Spin {
  public:
   void reset() { n_ = 0; }
@@ -51,8 +52,7 @@ class Bed {
     MN_ASSERT(channel.ok());
     channel_ = std::move(channel.value());
     size_ = channel_->memory_size();
-    mapping_ =
-        mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, channel_->memory_fd(), 0);
+    mapping_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, channel_->memory_fd(), 0);
     MN_ASSERT(mapping_ != MAP_FAILED);
     const int engine_fd = channel_->engine_fd(0);
     client::ChannelParts parts;
@@ -201,12 +201,14 @@ void measure(uint64_t count, size_t size) {
       count, [&] { produce(&bed, count, size); }, [&] { receive_all(&bed, count, size); });
   auto rtt = std::make_unique<tools::Histogram>();
   const uint64_t pings = count / 10;
-  ns_each(pings, [&] { echo(&bed, pings); }, [&] { ping(&bed, pings, size, rtt.get()); });
+  ns_each(
+      pings, [&] { echo(&bed, pings); }, [&] { ping(&bed, pings, size, rtt.get()); });
   const tools::HistogramSnapshot trips = rtt->snapshot();
-  std::printf("%6zu bytes: towards the daemon %6.1f ns, from it %6.1f ns a message; "
-              "round trip p50 %llu p99 %llu ns\n",
-              size, towards, from, static_cast<unsigned long long>(trips.percentile_ns(0.5)),
-              static_cast<unsigned long long>(trips.percentile_ns(0.99)));
+  std::printf(
+      "%6zu bytes: towards the daemon %6.1f ns, from it %6.1f ns a message; "
+      "round trip p50 %llu p99 %llu ns\n",
+      size, towards, from, static_cast<unsigned long long>(trips.percentile_ns(0.5)),
+      static_cast<unsigned long long>(trips.percentile_ns(0.99)));
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ int parse(int argc, char** argv, KernelOptions* options) {
   tools::FlagSet flags;
   flags.add_text("proto", &options->proto, "tcp or udp (default tcp)");
   flags.add_text("local_ip", &options->local_ip, "server: the address to listen on (default: any)");
-  flags.add_text("remote_ip", &options->remote_ip, "the server's address; without it: be the server");
+  flags.add_text("remote_ip", &options->remote_ip,
+                 "the server's address; without it: be the server");
   flags.add_number("port", &options->port, 1, 65535, "the server's port (default 9000)");
   flags.add_number("msg_size", &options->msg_size, tools::kStampSize, 8 << 20,
                    "bytes of a message (default 64); the server needs it too");
@@ -52,7 +53,8 @@ int parse(int argc, char** argv, KernelOptions* options) {
   flags.add_number("timeout_ms", &options->timeout_ms, 1, 10000,
                    "UDP client: a request unanswered for so long is lost (default 50)");
   flags.add_seconds("duration", &options->duration_s, "end after so many seconds");
-  flags.add_seconds("warmup", &options->warmup_s, "leave so many seconds before out of the summary");
+  flags.add_seconds("warmup", &options->warmup_s,
+                    "leave so many seconds before out of the summary");
   flags.add_switch("poll", &options->poll, "spin on non-blocking calls");
   flags.add_switch("batch", &options->batch, "move up to 32 messages in one system call");
   flags.add_switch("json", &options->json, "print JSON, one object a line");
@@ -76,7 +78,8 @@ int parse(int argc, char** argv, KernelOptions* options) {
 int run(const KernelOptions& options) {
   tools::RunLoop loop;
   const bool tcp = options.proto == "tcp";
-  auto work = options.is_client() ? (tcp ? tcp_client : udp_client) : (tcp ? tcp_server : udp_server);
+  auto work =
+      options.is_client() ? (tcp ? tcp_client : udp_client) : (tcp ? tcp_server : udp_server);
   const uint64_t threads_wanted = options.is_client() ? options.threads : 1;
   std::vector<std::unique_ptr<tools::WorkerStats>> stats;
   std::vector<tools::WorkerStats*> stats_list;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Kernel sockets as comparators for msg_gen: request-response over TCP and UDP with the same sizes and
-// windows, the same output, blocking or polling (non-blocking calls in a loop). Messages carry msg_gen's
-// stamp, so they have at least 16 bytes.
+// Kernel sockets as comparators for msg_gen: request-response over TCP and UDP with the same sizes
+// and windows, the same output, blocking or polling (non-blocking calls in a loop). Messages carry
+// msg_gen's stamp, so they have at least 16 bytes.
 #pragma once
 
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// kernel_rr over TCP. Without --batch each message costs a recv and a send, as in a program that handles
-// one request after the other; with it one call moves all that is there.
+// kernel_rr over TCP. Without --batch each message costs a recv and a send, as in a program that
+// handles one request after the other; with it one call moves all that is there.
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -78,7 +78,8 @@ class TcpClient {
   bool send_some() {
     if (tx_at_ == tx_size_) {
       if (loop_->phase() != RunPhase::kRunning) return false;
-      const uint64_t room = std::min(options_.msg_window - (sent_ - answered_), options_.msg_nr - sent_);
+      const uint64_t room =
+          std::min(options_.msg_window - (sent_ - answered_), options_.msg_nr - sent_);
       const uint64_t count = std::min<uint64_t>(room, batch_);
       if (count == 0) return false;
       const uint64_t now_ns = tools::clock_ns();
@@ -89,7 +90,8 @@ class TcpClient {
       tx_at_ = 0;
       tx_size_ = count * options_.msg_size;
     }
-    const ssize_t n = send(fd_, tx_.data() + tx_at_, tx_size_ - tx_at_, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t n =
+        send(fd_, tx_.data() + tx_at_, tx_size_ - tx_at_, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && !would_block()) fail("cannot send");
     if (n > 0) tx_at_ += static_cast<size_t>(n);
     return n > 0;
@@ -155,7 +157,8 @@ class TcpClient {
 };
 
 // False: the connection is over or the run ends.
-bool send_all(int fd, const uint8_t* data, size_t size, const KernelOptions& options, RunLoop* loop) {
+bool send_all(int fd, const uint8_t* data, size_t size, const KernelOptions& options,
+              RunLoop* loop) {
   while (size > 0) {
     const ssize_t n = send(fd, data, size, MSG_NOSIGNAL | (options.poll ? MSG_DONTWAIT : 0));
     if (n < 0 && (!would_block() || loop->phase() != RunPhase::kRunning)) return false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// kernel_rr over UDP: a window of requests, each lost when its answer does not come in time. Nothing is
-// sent again, so this is a bound for what the kernel's path can do, not a transport.
+// kernel_rr over UDP: a window of requests, each lost when its answer does not come in time.
+// Nothing is sent again, so this is a bound for what the kernel's path can do, not a transport.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,7 +32,8 @@ void enlarge_buffers(int fd) {
 
 // Buffers and headers for recvmmsg and sendmmsg.
 struct Batch {
-  Batch(size_t count, size_t size) : data(count * size), iovecs(count), headers(count), peers(count) {
+  Batch(size_t count, size_t size)
+      : data(count * size), iovecs(count), headers(count), peers(count) {
     for (size_t i = 0; i < count; i++) {
       iovecs[i] = {data.data() + i * size, size};
       headers[i].msg_hdr = {};

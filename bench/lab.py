@@ -38,6 +38,7 @@ class Lab:
         self.offloads = offloads
         self.prefix = f"mnlab{os.getpid()}"
         self.directory = tempfile.mkdtemp(prefix="machnet-bench-")
+        self.pin = False
         self.namespaces = []
         self.processes = []
         atexit.register(self.close)
@@ -89,11 +90,18 @@ class Lab:
 
     # ---- Processes
 
+    def on(self, host, command):
+        """The command line that runs on a host; with `pin` each host has half of the processors."""
+        pin = []
+        if self.pin and os.cpu_count() > 1:
+            half = os.cpu_count() // 2
+            pin = ["taskset", "-c", f"0-{half - 1}" if host == "a" else f"{half}-{2 * half - 1}"]
+        return ["ip", "netns", "exec", self.ns(host), *pin, *command]
+
     def start(self, host, command, env=None, stdout=None):
         log = open(os.path.join(self.directory, f"{len(self.processes)}.log"), "w+")
-        process = subprocess.Popen(["ip", "netns", "exec", self.ns(host), *command],
-                                   stdout=stdout or log, stderr=log, text=True,
-                                   env={**os.environ, **(env or {})})
+        process = subprocess.Popen(self.on(host, command), stdout=stdout or log, stderr=log,
+                                   text=True, env={**os.environ, **(env or {})})
         process.log_path = log.name
         self.processes.append(process)
         return process
@@ -117,8 +125,8 @@ class Lab:
     def client(self, command, seconds, env=None):
         """Runs a client on host a; returns its JSON summary, or raises with its last line."""
         try:
-            done = subprocess.run(["ip", "netns", "exec", self.ns("a"), *command], capture_output=True,
-                                  text=True, timeout=seconds + 20, env={**os.environ, **(env or {})})
+            done = subprocess.run(self.on("a", command), capture_output=True, text=True,
+                                  timeout=seconds + 20, env={**os.environ, **(env or {})})
         except subprocess.TimeoutExpired as stuck:
             raise LabError(f"{os.path.basename(command[0])} does not end") from stuck
         summaries = [line for line in done.stdout.splitlines() if '"summary"' in line]

@@ -24,6 +24,7 @@ REFERENCE = "TCP, polling"
 
 class Kernel:
     def __init__(self, proto, *flags):
+        self.polls = "--poll" in flags
         self.command = ["--proto", proto, *flags]
         self.proto = proto
 
@@ -34,12 +35,10 @@ class Kernel:
         if self.proto == "udp" and size > UDP_LARGEST:
             return None
         command = [self.lab.program("bench", "kernel_rr"), *self.command, "--msg_size", str(size), "--json"]
-        # Two spinning processes on two processors: pinned, or the scheduler may put both on one for a while.
-        pinned = "--poll" in command and os.cpu_count() > 1
-        server = self.lab.start("b", (["taskset", "-c", "1"] if pinned else []) + command)
+        server = self.lab.start("b", command)
         time.sleep(0.15)
         try:
-            return self.lab.client([*(["taskset", "-c", "0"] if pinned else []), *command, "--remote_ip", ADDRESS["b"], "--msg_window", str(window),
+            return self.lab.client([*command, "--remote_ip", ADDRESS["b"], "--msg_window", str(window),
                                     "--duration", str(seconds), "--warmup", str(warmup)], seconds)
         finally:
             self.lab.stop(server)
@@ -53,6 +52,7 @@ class Machnet:
         self.mode = mode
         self.mtu = mtu
         self.flags = list(flags)
+        self.polls = "--wait" not in flags
         self.daemons = []
 
     def mode_of(self, host):
@@ -109,6 +109,8 @@ def measure_all(lab, chosen, cells, args, label):
     results = {name: {cell: [] for cell in cells} for name in chosen}
     for round_number in range(args.repeats):
         for name, stack in chosen.items():
+            # Spinning threads are pinned, or the scheduler may leave two of them on one processor for long.
+            lab.pin = stack.polls and not args.no_pin
             try:
                 stack.open(lab)
                 for cell in cells:
@@ -245,6 +247,7 @@ def parse_arguments():
     parser.add_argument("--warmup", type=float, default=0.3)
     parser.add_argument("--stacks", default="", help="only stacks whose name contains one of these, by ;")
     parser.add_argument("--cells", default="", help="only these, as 64:1,1024:32")
+    parser.add_argument("--no-pin", action="store_true", help="let the scheduler place polling stacks")
     parser.add_argument("--only", choices=("lossless", "loss", "control"), help="only this part")
     parser.add_argument("--json", help="write all measurements to this file")
     args = parser.parse_args()

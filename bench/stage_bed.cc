@@ -77,8 +77,7 @@ MachnetFlow_t StageBed::connect() {
   open.tuple = {client_.address(), server_.address(), kClientPort, kServerPort};
   const EngineEvent event = command(&client_, open);
   const MachnetFlow_t flow = {client_.address(), server_.address(), kClientPort, kServerPort};
-  const bool registered =
-      client::register_flow(client_.application_channel(), 0, event.flow, flow);
+  const bool registered = client::register_flow(client_.application_channel(), 0, event.flow, flow);
   MN_ASSERT(registered);
   return flow;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// StageBed: two hosts in one thread: on each an application's channel, a lane and an Engine, joined by a
-// lossless wire. The caller drives every part itself, in the order it likes, under a clock of its own;
-// the application's ends are `void*` channels for the public API.
+// StageBed: two hosts in one thread: on each an application's channel, a lane and an Engine, joined
+// by a lossless wire. The caller drives every part itself, in the order it likes, under a clock of
+// its own; the application's ends are `void*` channels for the public API.
 #pragma once
 
 #include <cstdint>

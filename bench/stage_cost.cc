@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// stage_cost: what a request-response costs, stage by stage, without the scheduler in it: one thread
-// drives two applications, two channels, two engines and a lossless wire. Time comes from the processor's cycle
-// counter; instructions from callgrind, which bench/callgrind.sh runs over this program (each stage
-// is a function that is not inlined, so that it shows up there).
+// stage_cost: what a request-response costs, stage by stage, without the scheduler in it: one
+// thread drives two applications, two channels, two engines and a lossless wire. Time comes from
+// the processor's cycle counter; instructions from callgrind, which bench/callgrind.sh runs over
+// this program (each stage is a function that is not inlined, so that it shows up there).
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -21,8 +21,16 @@ namespace {
 
 constexpr size_t kBatchMax = 32;
 
-enum Stage { kClientSend, kClientEngineOut, kServerEngineIn, kServer, kServerEngineOut, kClientEngineIn,
-             kClientReceive, kStages };
+enum Stage {
+  kClientSend,
+  kClientEngineOut,
+  kServerEngineIn,
+  kServer,
+  kServerEngineOut,
+  kClientEngineIn,
+  kClientReceive,
+  kStages
+};
 constexpr const char* kStageNames[kStages] = {
     "client send",        "client engine, out", "server engine, in", "server, receive and send",
     "server engine, out", "client engine, in",  "client receive"};
@@ -32,7 +40,7 @@ struct Run {
   MachnetFlow_t flow{};
   uint64_t msg_size = 64;
   uint64_t window = 1;
-  uint64_t to_send = 0;      // requests not yet sent
+  uint64_t to_send = 0;  // requests not yet sent
   uint64_t outstanding = 0;
   uint64_t answered = 0;
   std::vector<uint8_t> message;
@@ -55,7 +63,8 @@ MN_STAGE void stage_client_send(Run* run) {
   while (run->to_send > 0 && run->outstanding < run->window) {
     const uint64_t room = std::min(run->to_send, run->window - run->outstanding);
     const int wanted = static_cast<int>(std::min<uint64_t>(room, kBatchMax));
-    const int sent = machnet_sendmmsg(run->bed->client().application(), run->headers.data(), wanted);
+    const int sent =
+        machnet_sendmmsg(run->bed->client().application(), run->headers.data(), wanted);
     if (sent <= 0) return;
     run->to_send -= static_cast<uint64_t>(sent);
     run->outstanding += static_cast<uint64_t>(sent);
@@ -81,7 +90,8 @@ MN_STAGE void stage_server(Run* run) {
       MachnetView_t& view = views[static_cast<size_t>(count)];
       MachnetMsgHdr_t& header = headers[static_cast<size_t>(count)];
       header.msg_size = static_cast<uint32_t>(view.size);
-      header.flow_info = {view.flow.dst_ip, view.flow.src_ip, view.flow.dst_port, view.flow.src_port};
+      header.flow_info = {view.flow.dst_ip, view.flow.src_ip, view.flow.dst_port,
+                          view.flow.src_port};
       header.msg_iov = const_cast<MachnetIovec_t*>(view.iov);
       header.msg_iovlen = view.iovlen;
       header.flags = 0;
@@ -143,7 +153,8 @@ double cycles_per_ns() {
   const uint64_t start_ns = tools::clock_ns();
   const uint64_t start = cycles_now();
   while (tools::clock_ns() - start_ns < 50'000'000) continue;
-  return static_cast<double>(cycles_now() - start) / static_cast<double>(tools::clock_ns() - start_ns);
+  return static_cast<double>(cycles_now() - start) /
+         static_cast<double>(tools::clock_ns() - start_ns);
 }
 
 struct Options {
@@ -168,12 +179,13 @@ void print_table(const Options& options, const std::array<double, kStages>& ns, 
   double total = 0;
   for (double stage : ns) total += stage;
   if (options.json) {
-    std::printf("{\"type\":\"stage_cost\",\"msg_size\":%llu,\"msg_window\":%llu,\"mtu\":%llu,"
-                "\"offload\":%s,\"total_ns\":%.1f,\"packets\":%.2f,\"stages_ns\":{",
-                static_cast<unsigned long long>(options.msg_size),
-                static_cast<unsigned long long>(options.window),
-                static_cast<unsigned long long>(options.mtu), options.offload ? "true" : "false",
-                total, packets);
+    std::printf(
+        "{\"type\":\"stage_cost\",\"msg_size\":%llu,\"msg_window\":%llu,\"mtu\":%llu,"
+        "\"offload\":%s,\"total_ns\":%.1f,\"packets\":%.2f,\"stages_ns\":{",
+        static_cast<unsigned long long>(options.msg_size),
+        static_cast<unsigned long long>(options.window),
+        static_cast<unsigned long long>(options.mtu), options.offload ? "true" : "false", total,
+        packets);
     for (size_t i = 0; i < kStages; i++) {
       std::printf("%s\"%s\":%.1f", i == 0 ? "" : ",", kStageNames[i], ns[i]);
     }
@@ -194,7 +206,8 @@ int run(const Options& options) {
   Run run;
   prepare(&run, &bed, options);
   uint64_t count = options.count;
-  if (count == 0) count = options.msg_size >= 16384 ? 2'000 : options.msg_size >= 4096 ? 20'000 : 200'000;
+  if (count == 0)
+    count = options.msg_size >= 16384 ? 2'000 : options.msg_size >= 4096 ? 20'000 : 200'000;
   std::array<uint64_t, kStages> warm{};
   drive(&run, count / 10 + 1, &warm);
   if (options.quiet) {  // under callgrind: one run, no clock
@@ -206,7 +219,8 @@ int run(const Options& options) {
   std::array<double, kStages> best{};
   double best_total = 0;
   uint64_t passes = 0;
-  const uint64_t frames_before = bed.client().port().frames_sent() + bed.server().port().frames_sent();
+  const uint64_t frames_before =
+      bed.client().port().frames_sent() + bed.server().port().frames_sent();
   for (uint64_t r = 0; r < options.repeats; r++) {
     std::array<uint64_t, kStages> cycles{};
     passes = drive(&run, count, &cycles);
@@ -236,7 +250,8 @@ int main(int argc, char** argv) {
   flags.add_number("repeats", &options.repeats, 1, 1000, "runs, the best is reported (default 5)");
   flags.add_number("mtu", &options.mtu, 576, 9600, "of the wire (default 1500)");
   flags.add_switch("offload", &options.offload, "the wire checks and completes checksums");
-  flags.add_switch("quiet", &options.quiet, "for callgrind: one run, prints the number of messages");
+  flags.add_switch("quiet", &options.quiet,
+                   "for callgrind: one run, prints the number of messages");
   flags.add_switch("json", &options.json, "print one JSON object");
   flags.add_switch("help", &help, "this text");
   const std::string error = flags.parse(argc, argv);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Wire and WirePort: two NicPorts joined by a lossless wire, for one thread. A frame is handed over
-// without a copy and comes back to its sender's pool when the receiver releases it, as if a NIC moved it
-// for nothing: what stage_cost measures is the stack's cost and nothing of a driver.
+// without a copy and comes back to its sender's pool when the receiver releases it, as if a NIC
+// moved it for nothing: what stage_cost measures is the stack's cost and nothing of a driver.
 #pragma once
 
 #include <cstddef>
@@ -60,7 +60,8 @@ class WirePort final : public NicPort {
   size_t tx_burst(std::span<TxFrame> frames) override {
     for (const TxFrame& frame : frames) {
       MN_ASSERT(peer_->tail_ - peer_->head_ < kFrames && frame.length <= frame_bytes_);
-      peer_->arrived_[peer_->tail_++ % kFrames] = {static_cast<uint8_t*>(frame.handle), frame.length};
+      peer_->arrived_[peer_->tail_++ % kFrames] = {static_cast<uint8_t*>(frame.handle),
+                                                   frame.length};
     }
     frames_sent_ += frames.size();
     return frames.size();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// FlagSet: command line flags of the small programs. Understands --name value, --name=value, -name and
-// dashes for underscores; switches take no value, or =true and =false. Every error is one sentence.
+// FlagSet: command line flags of the small programs. Understands --name value, --name=value, -name
+// and dashes for underscores; switches take no value, or =true and =false. Every error is one
+// sentence.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Histogram: counts of durations in nanoseconds on a log-linear scale: 128 steps for each power of two,
-// so a percentile is wrong by less than 1 %. One thread records; any other may take a snapshot at the
-// same time and subtract an earlier one, so recording needs no lock and no reset.
+// Histogram: counts of durations in nanoseconds on a log-linear scale: 128 steps for each power of
+// two, so a percentile is wrong by less than 1 %. One thread records; any other may take a snapshot
+// at the same time and subtract an earlier one, so recording needs no lock and no reset.
 #pragma once
 
 #include <array>
@@ -13,7 +13,8 @@
 namespace mn::tools {
 
 constexpr unsigned kHistogramStepBits = 7;
-constexpr unsigned kHistogramValueBits = 40;  // values from 2^40 ns (18 minutes) on share the last bucket
+constexpr unsigned kHistogramValueBits =
+    40;  // values from 2^40 ns (18 minutes) on share the last bucket
 constexpr size_t kHistogramBuckets =
     (kHistogramValueBits - kHistogramStepBits + 1) * (size_t{1} << kHistogramStepBits);
 
@@ -24,7 +25,8 @@ class HistogramSnapshot {
 
   uint64_t count() const { return count_; }
   double mean_ns() const;
-  // The value that `fraction` (0..1) of the recorded ones do not exceed; 0 when nothing was recorded.
+  // The value that `fraction` (0..1) of the recorded ones do not exceed; 0 when nothing was
+  // recorded.
   uint64_t percentile_ns(double fraction) const;
   uint64_t max_ns() const { return percentile_ns(1.0); }
 

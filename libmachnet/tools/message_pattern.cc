@@ -7,7 +7,8 @@
 namespace mn::tools {
 namespace {
 
-// Eight bytes of the pattern: a multiplicative hash, different for each sequence number and position.
+// Eight bytes of the pattern: a multiplicative hash, different for each sequence number and
+// position.
 uint64_t pattern_word(uint64_t sequence, uint64_t index) {
   uint64_t x = (sequence + 1) * 0x9e3779b97f4a7c15u + index * 0xd6e8feb86659fd93u;
   x ^= x >> 32;
@@ -64,7 +65,8 @@ bool check_pattern(uint64_t sequence, size_t message_size, std::span<const Machn
   return for_each_run(
       message_size, pieces, [sequence](size_t position, const uint8_t* bytes, size_t count) {
         const uint64_t word = pattern_word(sequence, position / 8);
-        return std::memcmp(bytes, reinterpret_cast<const uint8_t*>(&word) + position % 8, count) == 0;
+        return std::memcmp(bytes, reinterpret_cast<const uint8_t*>(&word) + position % 8, count) ==
+               0;
       });
 }
 

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
-// msg_gen: a message generator (client) and its echoing server over Machnet, to try a network and to
-// measure it. Uses the public API and nothing else.
+// msg_gen: a message generator (client) and its echoing server over Machnet, to try a network and
+// to measure it. Uses the public API and nothing else.
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "machnet.h"
 #include "libmachnet/tools/msg_gen_client.h"
 #include "libmachnet/tools/msg_gen_options.h"
 #include "libmachnet/tools/msg_gen_server.h"
 #include "libmachnet/tools/reporter.h"
 #include "libmachnet/tools/run_loop.h"
+#include "machnet.h"
 
 namespace mn::tools {
 namespace {
@@ -72,5 +72,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", system_error("cannot reach machnetd").c_str());
     return 1;
   }
-  return options.is_client() ? run_workers<ClientWorker>(options) : run_workers<ServerWorker>(options);
+  return options.is_client() ? run_workers<ClientWorker>(options)
+                             : run_workers<ServerWorker>(options);
 }

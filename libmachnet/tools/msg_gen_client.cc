@@ -9,8 +9,8 @@ namespace mn::tools {
 namespace {
 
 constexpr size_t kBatchMax = 32;
-// From here on messages are written where the service reads them; below, a copy of a message that is in the
-// cache costs less than the two calls more.
+// From here on messages are written where the service reads them; below, a copy of a message that
+// is in the cache costs less than the two calls more.
 constexpr size_t kInPlaceSize = 2048;
 constexpr uint64_t kEventPasses = 1024;  // busy passes between two looks at the events
 constexpr size_t kNoFlow = UINT32_MAX;
@@ -50,7 +50,8 @@ bool ClientWorker::connect(std::string* ret_error) {
     const uint16_t port = flow.name.dst_port;
     if (machnet_connect(channel_.get(), options_.local_ip.c_str(), options_.remote_ip.c_str(), port,
                         &flow.name) != 0) {
-      *ret_error = system_error("cannot connect to " + options_.remote_ip + ":" + std::to_string(port));
+      *ret_error =
+          system_error("cannot connect to " + options_.remote_ip + ":" + std::to_string(port));
       return false;
     }
     flow_by_port_[flow.name.src_port] = static_cast<uint32_t>(&flow - flows_.data());
@@ -155,7 +156,8 @@ void ClientWorker::complete(const MachnetView_t& view, uint64_t now_ns) {
   stats_.rtt.record(now_ns - stamp.sent_ns);
   WorkerStats::add(stats_.messages, 1);
   WorkerStats::add(stats_.bytes, options_.msg_size);
-  if (options_.verify && (stamp.sequence != sequence || !check_pattern(sequence, view.size, pieces))) {
+  if (options_.verify &&
+      (stamp.sequence != sequence || !check_pattern(sequence, view.size, pieces))) {
     if (stats_.corrupt.load(std::memory_order_relaxed) == 0) {
       std::fprintf(stderr, "msg_gen: message %llu of %s is not what was sent\n",
                    static_cast<unsigned long long>(sequence), format_flow(flow.name).c_str());
@@ -183,7 +185,7 @@ size_t ClientWorker::send() {
   while (!failed_ && ready_head_ != ready_tail_) {
     const int sent = options_.msg_size < kInPlaceSize ? send_batch() : send_in_place();
     if (sent <= 0) {
-      if (sent < 0 && errno != EAGAIN) {
+      if (errno != EAGAIN) {
         const int error = errno;
         if (check_events()) {  // else the flow's end explains the error
           errno = error;

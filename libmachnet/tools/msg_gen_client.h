@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// ClientWorker: one thread of msg_gen's client: a channel, its flows, and msg_window messages outstanding
-// on each. connect is called by the main thread before run is by the worker's own.
+// ClientWorker: one thread of msg_gen's client: a channel, its flows, and msg_window messages
+// outstanding on each. connect is called by the main thread before run is by the worker's own.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,10 @@ class ClientWorker {
  private:
   struct Flow {
     MachnetFlow_t name{};
-    uint64_t next_sequence = 0;  // of the next message to send
-    uint64_t answered = 0;       // answers come in order: this many of them
-    uint64_t quota = 0;          // messages to send
-    bool is_ready = false;       // stands in ready_
+    uint64_t next_sequence = 0;     // of the next message to send
+    uint64_t answered = 0;          // answers come in order: this many of them
+    uint64_t quota = 0;             // messages to send
+    bool is_ready = false;          // stands in ready_
     std::vector<uint64_t> sent_ns;  // by sequence % window, for messages too short for a stamp
   };
 
@@ -58,7 +58,7 @@ class ClientWorker {
   std::vector<uint32_t> flow_by_port_;  // local port -> index into flows_
   std::vector<uint32_t> ready_;         // a ring of flows that may send
   uint64_t ready_head_ = 0, ready_tail_ = 0;
-  uint64_t unfinished_flows_ = 0;       // with something to send or outstanding
+  uint64_t unfinished_flows_ = 0;  // with something to send or outstanding
   uint64_t outstanding_total_ = 0;
   bool failed_ = false;
 

@@ -3,8 +3,8 @@
 
 #include <cstdio>
 
-#include "machnet.h"
 #include "libmachnet/tools/flags.h"
+#include "machnet.h"
 
 namespace mn::tools {
 namespace {
@@ -40,7 +40,8 @@ bool parse_msg_gen_options(int argc, char** argv, MsgGenOptions* options, int* r
   bool version = false;
   FlagSet flags;
   flags.add_text("local_ip", &options->local_ip, "this host's address (default: any)");
-  flags.add_text("remote_ip", &options->remote_ip, "the server's address; without it: be the server");
+  flags.add_text("remote_ip", &options->remote_ip,
+                 "the server's address; without it: be the server");
   flags.add_number("local_port", &options->local_port, 1, 65535,
                    "server: listen here (default 888); thread i listens on local_port + i");
   flags.add_number("remote_port", &options->remote_port, 1, 65535,

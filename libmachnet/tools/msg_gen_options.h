@@ -27,8 +27,8 @@ struct MsgGenOptions {
   bool is_client() const { return !remote_ip.empty(); }
 };
 
-// True: go on. False: nothing is left to do, exit with *ret_exit_code (--help, --version, an error that
-// is printed).
+// True: go on. False: nothing is left to do, exit with *ret_exit_code (--help, --version, an error
+// that is printed).
 bool parse_msg_gen_options(int argc, char** argv, MsgGenOptions* options, int* ret_exit_code);
 
 }  // namespace mn::tools

@@ -8,13 +8,13 @@ namespace {
 
 constexpr size_t kBatchMax = 32;
 constexpr uint64_t kEventPasses = 1024;  // busy passes between two looks at the events
-// Messages are answered once so many bytes are collected: more would leave the cache before they are copied.
+// Messages are answered once so many bytes are collected: more would leave the cache before they
+// are copied.
 constexpr size_t kPendingBytesMax = 32 * 1024;
 
-// What a write to a flow that has ended says; which one depends on how it ended.
+// What a send says on a flow that has ended, by how it ended. Anything else is the channel's end.
 bool is_flow_error(int error) {
-  return error == ECONNRESET || error == EPIPE || error == ENOENT || error == ETIMEDOUT ||
-         error == EINVAL || error == ECONNABORTED || error == ESHUTDOWN;
+  return error == EPIPE || error == ENOTCONN || error == ECONNRESET || error == ETIMEDOUT;
 }
 
 }  // namespace
@@ -28,7 +28,8 @@ bool ServerWorker::listen(std::string* ret_error) {
     return false;
   }
   if (machnet_listen(channel_.get(), options_.local_ip.c_str(), port_) != 0) {
-    *ret_error = system_error("cannot listen on " + options_.local_ip + ":" + std::to_string(port_));
+    *ret_error =
+        system_error("cannot listen on " + options_.local_ip + ":" + std::to_string(port_));
     return false;
   }
   return true;
@@ -78,13 +79,14 @@ size_t ServerWorker::answer() {
     const MachnetView_t& view = pending_[(first_ + i) % kPendingMax];
     headers[i] = {};
     headers[i].msg_size = static_cast<uint32_t>(view.size);
-    headers[i].flow_info = {view.flow.dst_ip, view.flow.src_ip, view.flow.dst_port, view.flow.src_port};
+    headers[i].flow_info = {view.flow.dst_ip, view.flow.src_ip, view.flow.dst_port,
+                            view.flow.src_port};
     // Gathered from where the request stands: one copy, no buffer in between.
     headers[i].msg_iov = const_cast<MachnetIovec_t*>(view.iov);
     headers[i].msg_iovlen = view.iovlen;
   }
   const int sent = machnet_sendmmsg(channel_.get(), headers.data(), static_cast<int>(count));
-  if (sent < 0) {
+  if (sent <= 0) {  // errno tells of the first message
     if (errno == EAGAIN) return 0;
     if (!is_flow_error(errno)) {
       fail(system_error("cannot send"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// ServerWorker: one thread of msg_gen's server: a channel that listens and answers each message with the
-// same bytes, whoever sent it. Clients that leave or die are forgotten; the server goes on.
+// ServerWorker: one thread of msg_gen's server: a channel that listens and answers each message
+// with the same bytes, whoever sent it. Clients that leave or die are forgotten; the server goes
+// on.
 #pragma once
 
 #include <array>

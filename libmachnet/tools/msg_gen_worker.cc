@@ -7,8 +7,9 @@
 namespace mn::tools {
 namespace {
 
-constexpr unsigned kSpinPasses = 4;  // before the first sched_yield
-constexpr int kWaitMs = 100;         // bounds how late a worker sees the end of the run
+constexpr unsigned kSpinPasses =
+    0;  // before the first sched_yield: spinning keeps the service off the processor
+constexpr int kWaitMs = 100;  // bounds how late a worker sees the end of the run
 
 std::string format_ip(uint32_t ip) {
   const in_addr address{htonl(ip)};

@@ -91,8 +91,8 @@ void Reporter::summary(double length_s, const Totals& delta) {
     std::printf(",\"msg_size\":%" PRIu64 ",\"msg_window\":%" PRIu64 ",\"flows\":%" PRIu64
                 ",\"threads\":%" PRIu64,
                 run_.msg_size, run_.msg_window, run_.flows, run_.threads);
-    std::printf(",\"seconds\":%.3f,\"messages\":%" PRIu64 ",\"rate\":%.1f,\"gbit_s\":%.4f", length_s,
-                delta.messages, rate, gbits);
+    std::printf(",\"seconds\":%.3f,\"messages\":%" PRIu64 ",\"rate\":%.1f,\"gbit_s\":%.4f",
+                length_s, delta.messages, rate, gbits);
     std::printf(",\"lost\":%" PRIu64 ",\"corrupt\":%" PRIu64 ",\"unanswered\":%" PRIu64
                 ",\"cpu_s\":%.3f",
                 delta.lost, delta.corrupt, delta.unanswered, process_cpu_s());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Reporter: what a measuring program prints: one line a second and a summary, for people or as JSON (one
-// object a line). WorkerStats is what each measuring thread writes and the reporting one reads.
+// Reporter: what a measuring program prints: one line a second and a summary, for people or as JSON
+// (one object a line). WorkerStats is what each measuring thread writes and the reporting one
+// reads.
 #pragma once
 
 #include <atomic>

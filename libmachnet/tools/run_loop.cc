@@ -86,7 +86,8 @@ int RunLoop::run(Reporter* reporter, const std::vector<WorkerStats*>& workers, d
   Totals last = base;
   uint64_t last_at = start;
   uint64_t tick = start + kSecondNs;
-  while (workers_done_.load(std::memory_order_acquire) < workers.size()) {  // pairs with worker_done
+  while (workers_done_.load(std::memory_order_acquire) <
+         workers.size()) {  // pairs with worker_done
     uint64_t next = std::min(tick, phase() == RunPhase::kRunning ? end : end + kDrainNs);
     if (!is_warm) next = std::min(next, warm);
     wait_until(next);

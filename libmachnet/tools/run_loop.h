@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// RunLoop: the main thread of a measuring program: prints a line a second, ends the run when its time is
-// over, when every worker is done or on SIGINT and SIGTERM (a second one ends the process at once).
-// Create it before the worker threads: they inherit the blocked signals.
+// RunLoop: the main thread of a measuring program: prints a line a second, ends the run when its
+// time is over, when every worker is done or on SIGINT and SIGTERM (a second one ends the process
+// at once). Create it before the worker threads: they inherit the blocked signals.
 #pragma once
 
 #include <atomic>

@@ -18,7 +18,8 @@ namespace {
 Histogram histogram;
 
 void bucket_of__within_one_percent(void**) {
-  for (uint64_t value = 1; value < (uint64_t{1} << mn::tools::kHistogramValueBits); value += value / 7 + 1) {
+  for (uint64_t value = 1; value < (uint64_t{1} << mn::tools::kHistogramValueBits);
+       value += value / 7 + 1) {
     const uint64_t limit = Histogram::bucket_limit(Histogram::bucket_of(value));
     assert_true(limit >= value);
     assert_true(limit - value <= value / 100);
@@ -33,7 +34,9 @@ void bucket_of__ascends_without_gaps(void**) {
   assert_int_equal(Histogram::bucket_of(UINT64_MAX), mn::tools::kHistogramBuckets - 1);
 }
 
-void percentile_ns__of_nothing(void**) { assert_int_equal(HistogramSnapshot().percentile_ns(0.5), 0); }
+void percentile_ns__of_nothing(void**) {
+  assert_int_equal(HistogramSnapshot().percentile_ns(0.5), 0);
+}
 
 void percentile_ns__of_a_ramp(void**) {
   const HistogramSnapshot before = histogram.snapshot();
