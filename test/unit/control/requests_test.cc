@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include "control/requests.h"
+
+#include <csetjmp>
+#include <cstdarg>
+#include <cstddef>
+#include <cstdint>
+extern "C" {
+#include <cmocka.h>
+}
+
+#include "support/control_bench.h"
+
+using mn::EngineCommand;
+using mn::EngineEvent;
+using mn::ipc::ControlMessage;
+using mn::test::ControlBench;
+using mn::test::FakeEngine;
+using Client = ControlBench::Client;
+namespace ipc = mn::ipc;
+
+namespace {
+
+int setup(void** state) {
+  *state = new ControlBench;
+  return 0;
+}
+
+int teardown(void** state) {
+  delete static_cast<ControlBench*>(*state);
+  return 0;
+}
+
+ControlBench* bench_of(void** state) { return static_cast<ControlBench*>(*state); }
+
+int ask(ControlBench* bench, Client* client, uint16_t type, uint32_t ip, uint16_t port) {
+  ControlMessage message{};
+  message.endpoint = {ip, port, 0};
+  return bench->request(client, type, &message);
+}
+
+int connect(ControlBench* bench, Client* client, uint32_t local, uint32_t remote,
+            ipc::FlowInfo* ret_flow) {
+  ControlMessage message{};
+  message.connect = {local, remote, 31580, 0};
+  const int error = bench->request(client, ipc::kControlConnect, &message);
+  *ret_flow = message.flow;
+  return error;
+}
+
+void listen__goes_to_the_engines_of_the_address(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  assert_int_equal(ask(bench, client, ipc::kControlListen, 0, 1), 0);
+  assert_int_equal(bench->engines[0]->count(EngineCommand::Kind::kListen), 1);
+  assert_int_equal(bench->engines[1]->count(EngineCommand::Kind::kListen), 1);
+  assert_int_equal(ask(bench, client, ipc::kControlListen, 0x0a000101, 2), 0);
+  assert_int_equal(bench->engines[0]->count(EngineCommand::Kind::kListen), 1);
+  assert_int_equal(bench->engines[1]->count(EngineCommand::Kind::kListen), 2);
+  assert_int_equal(ask(bench, client, ipc::kControlListen, 0x7f000001, 3), 0);
+  assert_int_equal(bench->engines[0]->count(EngineCommand::Kind::kListen), 2);
+  assert_int_equal(ask(bench, client, ipc::kControlListen, 0x0a000009, 4), EADDRNOTAVAIL);
+  assert_int_equal(ask(bench, client, ipc::kControlListen, 0, 0), EINVAL);
+}
+
+void listen__a_port_serves_one(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* one = bench->attached();
+  Client* two = bench->attached();
+  assert_int_equal(ask(bench, one, ipc::kControlListen, 0x0a000001, 80), 0);
+  assert_int_equal(ask(bench, two, ipc::kControlListen, 0x0a000001, 80), EADDRINUSE);
+  assert_int_equal(ask(bench, two, ipc::kControlListen, 0, 80), EADDRINUSE);
+  assert_int_equal(ask(bench, two, ipc::kControlListen, 0x0a000101, 80), 0);
+  assert_int_equal(ask(bench, two, ipc::kControlUnlisten, 0x0a000001, 80), ENOENT);
+  assert_int_equal(ask(bench, one, ipc::kControlUnlisten, 0x0a000001, 80), 0);
+  assert_int_equal(ask(bench, one, ipc::kControlUnlisten, 0x0a000001, 80), ENOENT);
+  assert_int_equal(ask(bench, two, ipc::kControlListen, 0x0a000001, 80), 0);
+}
+
+void connect__chooses_nic_and_port(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  ipc::FlowInfo a{}, b{};
+  assert_int_equal(connect(bench, client, 0, 0x0a000105, &a), 0);
+  assert_int_equal(a.lane, 1);
+  assert_int_equal(a.local_ip, 0x0a000101);
+  assert_int_equal(a.remote_port, 31580);
+  assert_int_equal(a.flow, 77);
+  assert_int_equal(connect(bench, client, 0, 0x0a000105, &b), 0);
+  assert_true(a.local_port != 0 && b.local_port != 0 && a.local_port != b.local_port);
+  assert_int_equal(connect(bench, client, 0, 0x0b000001, &a), ENETUNREACH);
+  assert_int_equal(connect(bench, client, 0x0a000077, 0x0a000105, &a), EADDRNOTAVAIL);
+}
+
+void connect__failure_gives_the_port_back(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  bench->engines[0]->connect = FakeEngine::Connect::kRefuse;
+  ipc::FlowInfo flow{};
+  assert_int_equal(connect(bench, client, 0, 0x0a000002, &flow), ECONNREFUSED);
+  assert_int_equal(bench->registry->at(0)->local_ports.size(), 0);
+}
+
+void connect__end_of_the_flow_gives_the_port_back(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  ipc::FlowInfo flow{};
+  assert_int_equal(connect(bench, client, 0, 0x0a000002, &flow), 0);
+  assert_int_equal(bench->registry->at(0)->local_ports.size(), 1);
+  EngineEvent event{.kind = EngineEvent::Kind::kFlowEnded,
+                    .cookie = 1,
+                    .lane = bench->registry->at(0)->channel->lane(0),
+                    .tuple = {flow.local_ip, flow.remote_ip, flow.local_port, flow.remote_port},
+                    .opened_by_us = true};
+  bench->engines[0]->events.try_push(event);
+  bench->pump();
+  assert_int_equal(bench->registry->at(0)->local_ports.size(), 0);
+}
+
+void flow_stats__of_a_living_flow(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  ControlMessage message{};
+  message.flow_query = {0, 77};
+  assert_int_equal(bench->request(client, ipc::kControlFlowStats, &message), 0);
+  assert_int_equal(message.flow_stats.mss, 1440);
+  message.flow_query = {0, 78};
+  assert_int_equal(bench->request(client, ipc::kControlFlowStats, &message), ENOENT);
+  message.flow_query = {2, 77};
+  assert_int_equal(bench->request(client, ipc::kControlFlowStats, &message), EINVAL);
+}
+
+void engine_link__more_commands_than_the_queue_holds(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  static int answers;
+  answers = 0;
+  for (int i = 0; i < 3000; i++) {
+    bench->requests->flow_stats(client->session->channel(), {0, 77},
+                                [](const auto&, const auto&) { answers++; });
+  }
+  bench->pump();
+  assert_int_equal(answers, 3000);
+}
+
+}  // namespace
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main() {
+  const CMUnitTest tests[] = {
+      TEST(listen__goes_to_the_engines_of_the_address),
+      TEST(listen__a_port_serves_one),
+      TEST(connect__chooses_nic_and_port),
+      TEST(connect__failure_gives_the_port_back),
+      TEST(connect__end_of_the_flow_gives_the_port_back),
+      TEST(flow_stats__of_a_living_flow),
+      TEST(engine_link__more_commands_than_the_queue_holds),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
