@@ -1,60 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "host/neighbor_table.h"
+#include "unit/host/neighbor_fixture.h"
 
-#include <csetjmp>
-#include <cstdarg>
-#include <cstddef>
-#include <cstdint>
-extern "C" {
-#include <cmocka.h>
-}
-
-#include "base/prng.h"
-
-using mn::Instant;
-using mn::Mac;
-using mn::milliseconds;
-using mn::seconds;
-using namespace mn::host;
+using namespace neighbor_test;
 
 namespace {
-
-constexpr Instant kStart{5'000'000'000};
-constexpr mn::Ipv4 kPeer = 0x0a000002;
-constexpr Mac kMac{{2, 0, 0, 0, 0, 2}}, kOther{{2, 0, 0, 0, 0, 3}};
-
-NeighborTable* table;
-NeighborRequest request;
-NeighborEvent event;
-Mac mac;
-
-int setup_of(uint32_t entries) {
-  NeighborConfig config;
-  config.entries_max = entries;
-  config.seed = 1;
-  table = new NeighborTable(config);
-  return 0;
-}
-int setup(void**) { return setup_of(64); }
-int setup_small(void**) { return setup_of(8); }
-int teardown(void**) {
-  delete table;
-  return 0;
-}
-
-void answer(Instant now, mn::Ipv4 ip, Mac from) { table->learn(now, ip, from, false, true); }
-
-// An entry that ARP has confirmed at `now`.
-Path make_reachable(Instant now, mn::Ipv4 ip, Mac from = kMac) {
-  const NextHop hop = table->resolve(now, ip);
-  assert_int_equal(hop.status, ResolveStatus::kPending);
-  assert_true(table->poll_request(now, &request));
-  answer(now, ip, from);
-  assert_true(table->poll_event(&event));
-  assert_true(event.ready);
-  assert_int_equal(event.path, hop.path);
-  return hop.path;
-}
 
 void resolve__asks_and_hears(void**) {
   const NextHop hop = table->resolve(kStart, kPeer);
@@ -275,63 +224,6 @@ void poll_request__is_limited_for_each_address(void**) {
   assert_in_range(requests, 0, 3);
 }
 
-void eviction__takes_the_longest_unused(void**) {
-  Path paths[8];
-  for (uint32_t i = 0; i < 8; i++) paths[i] = make_reachable(kStart, kPeer + i);
-  for (uint32_t i = 0; i < 8; i++) {
-    if (i != 3) table->path_mac(paths[i], &mac);
-  }
-  const Path fresh = make_reachable(kStart, kPeer + 100);
-  assert_false(table->path_mac(paths[3], &mac));
-  assert_int_equal(table->state(kPeer + 3), NeighborState::kFree);
-  assert_true(table->path_mac(fresh, &mac));
-  assert_int_equal(fresh & 0xffff, paths[3] & 0xffff);
-  for (uint32_t i = 0; i < 8; i++) {
-    if (i != 3) assert_true(table->path_mac(paths[i], &mac));
-  }
-}
-
-void eviction__failed_entries_go_first(void**) {
-  for (uint32_t i = 0; i < 7; i++) make_reachable(kStart, kPeer + i);
-  table->resolve(kStart, kPeer + 7);
-  for (int i = 0; i <= 3; i++) {
-    table->on_deadline(kStart + seconds(i));
-    table->poll_request(kStart + seconds(i), &request);
-  }
-  assert_true(table->poll_event(&event));
-  make_reachable(kStart + seconds(3), kPeer + 50);
-  for (uint32_t i = 0; i < 7; i++) {
-    assert_int_equal(table->state(kPeer + i), NeighborState::kReachable);
-  }
-}
-
-void eviction__spares_what_is_held(void**) {
-  Path paths[8];
-  for (uint32_t i = 0; i < 8; i++) {
-    paths[i] = make_reachable(kStart, kPeer + i);
-    table->hold(paths[i]);
-  }
-  assert_int_equal(table->resolve(kStart, kPeer + 100).status, ResolveStatus::kNoRoom);
-  assert_int_equal(table->learn_from_traffic(kStart, kPeer + 100, kMac), kNoPath);
-  table->release(paths[5]);
-  assert_int_equal(table->resolve(kStart, kPeer + 100).status, ResolveStatus::kPending);
-  assert_false(table->path_mac(paths[5], &mac));
-  table->release(paths[5]);  // the name of what it was: ignored
-}
-
-void eviction__open_questions_are_kept_but_limited(void**) {
-  for (uint32_t i = 0; i < 6; i++) make_reachable(kStart, kPeer + i);
-  assert_int_equal(table->resolve(kStart, kPeer + 100).status, ResolveStatus::kPending);
-  assert_int_equal(table->resolve(kStart, kPeer + 101).status, ResolveStatus::kPending);
-  assert_int_equal(table->resolve(kStart, kPeer + 102).status, ResolveStatus::kNoRoom);
-  // Neighbours that come to us still find a place.
-  for (uint32_t i = 0; i < 20; i++) {
-    assert_int_not_equal(table->learn_from_traffic(kStart, kPeer + 200 + i, kMac), kNoPath);
-  }
-  assert_int_equal(table->state(kPeer + 100), NeighborState::kIncomplete);
-  assert_int_equal(table->state(kPeer + 101), NeighborState::kIncomplete);
-}
-
 void path_mac__refuses_names_that_never_were(void**) {
   const Path path = make_reachable(kStart, kPeer);
   assert_false(table->path_mac(kNoPath, &mac));
@@ -340,72 +232,9 @@ void path_mac__refuses_names_that_never_were(void**) {
   assert_false(table->path_mac(path + 1, &mac));
 }
 
-// Anything in any order: lists and asserts hold, an answer is never more than 64 steps away.
-void table__random_operations(void**) {
-  mn::Prng random(3);
-  Instant now = kStart;
-  Path paths[32] = {};
-  bool held[32] = {};
-  for (int step = 0; step < 300000; step++) {
-    now = now + milliseconds(static_cast<int64_t>(random.below(40)));
-    const uint32_t i = static_cast<uint32_t>(random.below(32));
-    const mn::Ipv4 ip = kPeer + i;
-    const Mac from{{2, 0, 0, 0, static_cast<uint8_t>(random.below(2)), static_cast<uint8_t>(i)}};
-    switch (random.below(9)) {
-      case 0: {
-        const NextHop hop = table->resolve(now, ip);
-        if (!held[i] && hop.path != kNoPath) paths[i] = hop.path;
-        if (held[i] && hop.path != kNoPath) assert_int_equal(hop.path, paths[i]);
-        break;
-      }
-      case 1:
-        table->learn(now, ip, from, random.below(2) == 0, random.below(2) == 0);
-        break;
-      case 2: {
-        const Path path = table->learn_from_traffic(now, ip, from);
-        if (!held[i]) paths[i] = path;
-        break;
-      }
-      case 3:
-        if (table->path_mac(paths[i], &mac)) assert_int_equal(mac.bytes[5], i);
-        break;
-      case 4:
-        table->doubt(now, paths[i]);
-        break;
-      case 5:
-        if (held[i]) {
-          table->release(paths[i]);
-          held[i] = false;
-        } else if (table->path_mac(paths[i], &mac) && random.below(4) == 0) {
-          table->hold(paths[i]);
-          held[i] = true;
-        }
-        break;
-      case 6:
-        table->on_deadline(now);
-        break;
-      case 7:
-        if (table->poll_request(now, &request)) {
-          assert_in_range(request.ip, kPeer, kPeer + 31);
-          if (random.below(2) == 0)
-            answer(now, request.ip,
-                   from.bytes[5] == request.ip - kPeer
-                       ? from
-                       : Mac{{2, 0, 0, 0, 0, static_cast<uint8_t>(request.ip - kPeer)}});
-        }
-        break;
-      default:
-        table->poll_event(&event);
-    }
-    assert_true(table->size() <= 8);
-  }
-}
-
 }  // namespace
 
 int main() {
-#define MN_CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define MN_SMALL(name) cmocka_unit_test_setup_teardown(name, setup_small, teardown)
   const CMUnitTest tests[] = {
       MN_CASE(resolve__asks_and_hears),
       MN_CASE(resolve__asks_once_a_second_then_fails),
@@ -423,12 +252,7 @@ int main() {
       MN_CASE(traffic__ends_a_wait),
       MN_CASE(doubt__at_most_once_a_second),
       MN_CASE(poll_request__is_limited_for_each_address),
-      MN_SMALL(eviction__takes_the_longest_unused),
-      MN_SMALL(eviction__failed_entries_go_first),
-      MN_SMALL(eviction__spares_what_is_held),
-      MN_SMALL(eviction__open_questions_are_kept_but_limited),
       MN_CASE(path_mac__refuses_names_that_never_were),
-      MN_SMALL(table__random_operations),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
