@@ -8,7 +8,7 @@ namespace mn {
 [[noreturn]] void assert_failed(const char* expression, const char* file, int line) noexcept;
 }  // namespace mn
 
-#define MN_ASSERT(expression)                                                  \
-  (__builtin_expect(static_cast<bool>(expression), 1)                          \
-       ? static_cast<void>(0)                                                  \
+#define MN_ASSERT(expression)                         \
+  (__builtin_expect(static_cast<bool>(expression), 1) \
+       ? static_cast<void>(0)                         \
        : ::mn::assert_failed(#expression, __FILE__, __LINE__))

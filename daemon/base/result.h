@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Result: a value, or one sentence that says what is wrong, where, and what to do about it.
-// For start-up and the control plane (operating errors); it may allocate, so the data plane does not
-// use it.
+// For start-up and the control plane (operating errors); it may allocate, so the data plane does
+// not use it.
 #pragma once
 
 #include <string>

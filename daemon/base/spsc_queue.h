@@ -16,9 +16,10 @@ class SpscQueue {
  public:
   bool try_push(const T& value) {
     const size_t tail = tail_.load(std::memory_order_relaxed);
-    if (tail - head_.load(std::memory_order_acquire) == kCapacity) return false;  // pairs with try_pop
+    // Pairs with the release in try_pop.
+    if (tail - head_.load(std::memory_order_acquire) == kCapacity) return false;
     slots_[tail % kCapacity] = value;
-    tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in try_pop and empty
+    tail_.store(tail + 1, std::memory_order_release);  // pairs with try_pop and empty
     return true;
   }
 

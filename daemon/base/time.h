@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Instant and Duration: nanoseconds on a monotonic clock, as types, so that a time and a length of
-// time cannot be mixed up. Time is always an argument: nothing below the engine's caller reads a clock.
+// time cannot be mixed up. Time is always an argument: nothing below the engine's caller reads a
+// clock.
 #pragma once
 
 #include <compare>

@@ -174,7 +174,7 @@ void NeighborTable::set_mac(Instant now, uint32_t index, Mac mac, bool stale) {
   if (entry.lru_link.linked()) lru_.move_to_back(entries_, index);
 }
 
-void NeighborTable::fail(Instant now, uint32_t index) {
+void NeighborTable::set_failed(Instant now, uint32_t index) {
   Entry& entry = entries_[index];
   if (entry.state == NeighborState::kIncomplete) {
     incomplete_count_--;
@@ -304,7 +304,7 @@ void NeighborTable::on_request_deadline(Instant now, uint32_t index) {
   const uint32_t requests_max =
       config_.requests_max + (entry.state == NeighborState::kProbing ? 1 : 0);
   if (entry.requests >= requests_max) {
-    fail(now, index);
+    set_failed(now, index);
   } else {
     ask(index);
   }

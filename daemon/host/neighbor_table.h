@@ -144,7 +144,7 @@ class NeighborTable {
   void start_incomplete(uint32_t index);
   void start_probing(uint32_t index);
   void set_mac(Instant now, uint32_t index, Mac mac, bool stale);
-  void fail(Instant now, uint32_t index);
+  void set_failed(Instant now, uint32_t index);
   void tell(uint32_t index, bool ready);
   void on_request_deadline(Instant now, uint32_t index);
   void on_age_deadline(uint32_t index);

@@ -14,6 +14,7 @@ constexpr uint16_t kEtherTypeIpv4 = 0x0800;
 constexpr uint16_t kEtherTypeArp = 0x0806;
 constexpr uint8_t kProtocolIcmp = 1;
 constexpr uint8_t kProtocolUdp = 17;
+constexpr uint8_t kVersionAndSize = 0x45;  // IPv4, five words: no options
 constexpr uint8_t kTtl = 64;
 constexpr uint16_t kDontFragment = 0x4000;
 constexpr uint16_t kFragmentMask = 0x3fff;  // more-fragments and the offset
@@ -51,7 +52,8 @@ FrameKind parse_udp(const uint8_t* ip, std::span<const uint8_t> udp, bool verifi
   if (load_be16(udp.data() + 6) == 0) return FrameKind::kChecksum;
   if (!verified) {
     InternetSum sum;  // pseudo-header: both addresses, protocol, length (RFC 768)
-    sum.add({ip + 12, 8});
+    sum.add_4(ip + 12);
+    sum.add_4(ip + 16);
     sum.add_word(kProtocolUdp);
     sum.add_word(static_cast<uint16_t>(length));
     sum.add(udp.first(length));
@@ -85,7 +87,7 @@ FrameKind parse_ipv4(std::span<const uint8_t> frame, bool verified, FrameView* v
   }
   if (!verified) {
     InternetSum sum;
-    sum.add({ip, header_size});
+    for (size_t at = 0; at < header_size; at += 4) sum.add_4(ip + at);
     if (sum.checksum() != 0) return FrameKind::kChecksum;
   }
   if (header_size != kIpv4Size || (load_be16(ip + 6) & kFragmentMask) != 0) {
@@ -106,21 +108,24 @@ void encode_ipv4(const Mac& source, const Mac& destination, Ipv4 source_ip, Ipv4
   store_mac(frame + 6, source);
   store_be16(frame + 12, kEtherTypeIpv4);
   uint8_t* ip = frame + kEthernetSize;
-  ip[0] = 0x45;  // version 4, no options
+  ip[0] = kVersionAndSize;
   ip[1] = 0;
   store_be16(ip + 2, static_cast<uint16_t>(total));
   store_be16(ip + 4, 0);  // identification means nothing where fragmenting is forbidden (RFC 6864)
   store_be16(ip + 6, kDontFragment);
   ip[8] = kTtl;
   ip[9] = protocol;
-  store_be16(ip + 10, 0);
+  // From the values: reading back what was stored in smaller parts would stall.
+  InternetSum sum;
+  sum.add_word(kVersionAndSize << 8);
+  sum.add_word(static_cast<uint16_t>(total));
+  sum.add_word(kDontFragment);
+  sum.add_word(static_cast<uint16_t>(kTtl << 8 | protocol));
+  sum.add_words(source_ip);
+  sum.add_words(destination_ip);
+  store_be16(ip + 10, ip_checksum ? sum.checksum() : uint16_t{0});
   store_be32(ip + 12, source_ip);
   store_be32(ip + 16, destination_ip);
-  if (ip_checksum) {
-    InternetSum sum;
-    sum.add({ip, kIpv4Size});
-    store_be16(ip + 10, sum.checksum());
-  }
 }
 
 }  // namespace
@@ -147,17 +152,16 @@ void encode_udp_headers(const UdpFrameSpec& spec, bool offload, std::span<uint8_
   MN_ASSERT(frame.size() >= kUdpPayloadOffset && udp_length + kIpv4Size <= UINT16_MAX);
   encode_ipv4(spec.source, spec.destination, spec.source_ip, spec.destination_ip, kProtocolUdp,
               kIpv4Size + udp_length, !offload, frame.data());
-  uint8_t* udp = frame.data() + kUdpOffset;
-  store_be16(udp, spec.source_port);
-  store_be16(udp + 2, spec.destination_port);
-  store_be16(udp + 4, static_cast<uint16_t>(udp_length));
   // The pseudo-header's sum: a NIC starts from it, and so do the finish_ functions.
   InternetSum sum;
   sum.add_words(spec.source_ip);
   sum.add_words(spec.destination_ip);
   sum.add_word(kProtocolUdp);
   sum.add_word(static_cast<uint16_t>(udp_length));
-  store_be16(udp + 6, sum.folded());
+  // One store: finish_udp_checksum reads it back in one piece.
+  store_be64(frame.data() + kUdpOffset, uint64_t{spec.source_port} << 48 |
+                                            uint64_t{spec.destination_port} << 32 |
+                                            uint64_t{udp_length} << 16 | sum.folded());
 }
 
 void finish_udp_checksum(std::span<uint8_t> frame) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Ethernet, ARP, IPv4, ICMP echo and UDP: bytes to values and back. Checks lengths, versions and checksums;
-// what the fields mean to a host is host/'s business, what a datagram says is packet_header.h's.
+// Ethernet, ARP, IPv4, ICMP echo and UDP: bytes to values and back. Checks lengths, versions and
+// checksums; what the fields mean to a host is host/'s business, what a datagram says is
+// packet_header.h's.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@ constexpr size_t kEthernetSize = 14;
 constexpr size_t kIpv4Size = 20;
 constexpr size_t kUdpSize = 8;
 constexpr size_t kUdpPayloadOffset = kEthernetSize + kIpv4Size + kUdpSize;  // 42
-constexpr size_t kFrameSizeMin = 60;  // without FCS
+constexpr size_t kFrameSizeMin = 60;                                        // without FCS
 constexpr size_t kArpFrameSize = 42;
 
 enum class FrameKind : uint8_t {
@@ -44,13 +45,14 @@ struct FrameView {
   Ipv4 destination_ip = 0;
   Port source_port = 0;
   Port destination_port = 0;
-  std::span<const uint8_t> payload;  // of UDP; of ICMP: everything after the ICMP type/code/checksum
+  // Of UDP; of ICMP: everything after type, code and checksum.
+  std::span<const uint8_t> payload;
   ArpView arp;
 };
 
-// `checksums_verified`: the NIC has checked IPv4 and UDP. A UDP checksum of 0 (none) is refused: ours always
-// carry one. Padding after the IPv4 total length is ignored. IPv4 options and fragments are kOther. Who the
-// addresses belong to, or whether they can exist, is not looked at.
+// `checksums_verified`: the NIC has checked IPv4 and UDP. A UDP checksum of 0 (none) is refused:
+// ours always carry one. Padding after the IPv4 total length is ignored. IPv4 options and fragments
+// are kOther. Who the addresses belong to, or whether they can exist, is not looked at.
 FrameView parse_frame(std::span<const uint8_t> frame, bool checksums_verified);
 
 struct UdpFrameSpec {
@@ -60,12 +62,13 @@ struct UdpFrameSpec {
   size_t payload_length = 0;
 };
 
-// Writes the 42 bytes before the UDP payload. The UDP checksum field gets the pseudo-header's sum, as a NIC's
-// offload expects it (DPDK's rte_ipv4_phdr_cksum convention). With `offload` the IPv4 checksum is 0 and the
-// rest is the NIC's; else the IPv4 checksum is complete, and finish_udp_checksum must follow.
+// Writes the 42 bytes before the UDP payload. The UDP checksum field gets the pseudo-header's sum,
+// as a NIC's offload expects it (DPDK's rte_ipv4_phdr_cksum convention). With `offload` the IPv4
+// checksum is 0 and the rest is the NIC's; else the IPv4 checksum is complete, and
+// finish_udp_checksum must follow.
 void encode_udp_headers(const UdpFrameSpec& spec, bool offload, std::span<uint8_t> frame);
-// Once, after encode_udp_headers: over a payload that stands in `frame` already (its whole length, without
-// padding), or whose sum was taken while it was copied (InternetSum::add_copy): faster.
+// Once, after encode_udp_headers: over a payload that stands in `frame` already (its whole length,
+// without padding), or whose sum was taken while it was copied (InternetSum::add_copy): faster.
 void finish_udp_checksum(std::span<uint8_t> frame);
 void finish_udp_checksum(std::span<uint8_t> frame, InternetSum payload);
 

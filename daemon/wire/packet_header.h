@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Machnet's packet header: the 32 bytes after UDP, in network byte order on the cable, as plain values
-// here. Ethernet 14 + IPv4 20 + UDP 8 + 32 = 74, and 94 with IPv6: within the 96 bytes that AWS ENA pushes
-// inline. parse_packet checks everything that can be checked without knowing the flow.
+// Machnet's packet header: the 32 bytes after UDP, in network byte order on the cable, as plain
+// values here. Ethernet 14 + IPv4 20 + UDP 8 + 32 = 74, and 94 with IPv6: within the 96 bytes that
+// AWS ENA pushes inline. parse_packet checks everything that can be checked without knowing the
+// flow.
 //
 //   offset size field
 //   0      1    version (high 4 bits) and type (low 4 bits)
 //   1      1    flags
 //   2      2    window: packets the sender of this packet can take from `ack` on
-//   4      4    tag: the receiver's verification tag of this flow (as in SCTP, RFC 9260 section 8.5), random for
-//               each life of a flow; 0 in kOpen; the sender's own in a reset with kFlagReflected
+//   4      4    tag: the receiver's verification tag of this flow (as in SCTP, RFC 9260 section
+//               8.5), random for each life of a flow; 0 in kOpen; the sender's own in a reset
+//               with kFlagReflected
 //   8      4    sequence: number of this data packet; of the next one in packets that carry no data
 //   12     4    ack: next data packet expected (cumulative)
 //   16     4    timestamp: sender's clock, units of 32 ns
@@ -17,8 +19,8 @@
 //   26     2    payload_length: bytes after header and SACK ranges
 //   28     1    message_count: whole messages in a bundle; 0 if the packet is no bundle
 //   29     1    sack_count: ranges that follow the header, 4 bytes each
-//   30     2    reserved: 0 when sent, ignored when received (room for an authentication key index; the
-//               tag itself would be a trailer)
+//   30     2    reserved: 0 when sent, ignored when received (room for an authentication key
+//               index; the tag itself would be a trailer)
 #pragma once
 
 #include <array>
@@ -46,7 +48,7 @@ enum class PacketType : uint8_t {
 enum PacketFlag : uint8_t {
   kFlagFirst = 1,      // the payload begins a message
   kFlagLast = 2,       // the payload ends a message
-  kFlagAckNow = 4,     // the receiver should not delay its ack (tail probe, last packet of a full window)
+  kFlagAckNow = 4,     // no delay of the ack, please (tail probe, last packet of a full window)
   kFlagReflected = 8,  // reset: `tag` is the one of the packet that found no flow
 };
 
@@ -80,22 +82,24 @@ struct Packet {
 
 enum class ParseStatus : uint8_t { kOk, kMalformed, kOtherVersion };
 
-// `bytes`: the UDP payload exactly. Checks: version, known type and flags, lengths (header + SACK + payload
-// = size), SACK ranges ascending with gaps between them and within 16 bits; kFlagFirst, kFlagLast and messages only in
-// kData, kFlagReflected only in kReset, no SACK in handshakes and resets, tag 0 in kOpen; kData has payload, a
-// bundle's table (bundle.h) is right and has kFlagFirst | kFlagLast, handshakes carry good options, other types no
-// payload. On kMalformed and kOtherVersion *ret_packet holds nothing of use.
+// `bytes`: the UDP payload exactly. Checks: version, known type and flags, lengths (header + SACK +
+// payload = size), SACK ranges ascending with gaps between them and within 16 bits; kFlagFirst,
+// kFlagLast and messages only in kData, kFlagReflected only in kReset, no SACK in handshakes and
+// resets, tag 0 in kOpen; kData has payload, a bundle's table (bundle.h) is right and has
+// kFlagFirst | kFlagLast, handshakes carry good options, other types no payload. On kMalformed and
+// kOtherVersion *ret_packet holds nothing of use.
 ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet);
 
-// `sack` has header.sack_count ranges. Writes header and SACK ranges; returns the bytes written (kHeaderSize + 4 * sack_count).
+// `sack` has header.sack_count ranges. Writes header and SACK ranges; returns the bytes written
+// (kHeaderSize + 4 * sack_count).
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,
                             std::span<uint8_t> out);
 
 // Least mss that is accepted: a peer must not make us send its data byte by byte.
 constexpr uint16_t kMssMin = 64;
 
-// Handshake options: the payload of kOpen and kOpenAck. 32 bytes, more may follow and are ignored (length
-// tells), so later versions can add.
+// Handshake options: the payload of kOpen and kOpenAck. 32 bytes, more may follow and are ignored
+// (length tells), so later versions can add.
 //
 //   offset size field
 //   0      1    version_min, at least 1
@@ -110,12 +114,12 @@ constexpr uint16_t kMssMin = 64;
 struct Options {
   uint8_t version_min = kVersion;
   uint8_t version_max = kVersion;
-  uint16_t mss = 0;            // most payload bytes the sender can receive in one packet
-  uint32_t tag = 0;            // what the receiver of this must put in `tag` from now on; not 0
-  uint32_t first_sequence = 0; // of the sender's first data packet
-  uint32_t features = 0;       // bit set; both sides use the intersection; none defined yet
-  uint16_t window = 0;         // packets
-  uint64_t cookie = 0;         // kOpenAck gives, a repeated kOpen returns; 0: none
+  uint16_t mss = 0;             // most payload bytes the sender can receive in one packet
+  uint32_t tag = 0;             // what the receiver of this must put in `tag` from now on; not 0
+  uint32_t first_sequence = 0;  // of the sender's first data packet
+  uint32_t features = 0;        // bit set; both sides use the intersection; none defined yet
+  uint16_t window = 0;          // packets
+  uint64_t cookie = 0;          // kOpenAck gives, a repeated kOpen returns; 0: none
 };
 constexpr size_t kOptionsSize = 32;
 

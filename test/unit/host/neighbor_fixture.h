@@ -7,11 +7,11 @@
 #include <cstdarg>
 #include <cstddef>
 #include <cstdint>
+
+#include "host/neighbor_table.h"
 extern "C" {
 #include <cmocka.h>
 }
-
-#include "host/neighbor_table.h"
 
 namespace neighbor_test {
 
