@@ -10,6 +10,7 @@
 
 #include "base/address.h"
 #include "ipc/shm_layout.h"
+#include "transport/intrusive_list.h"
 
 namespace mn::transport {
 
@@ -33,9 +34,30 @@ struct RxSegment {
   uint8_t message_count = 0;  // > 0: a bundle
 };
 
+// What the transport remembers about a store; a store has no business with it.
+struct StoreState {
+  List flows;         // all flows of the store that are not over
+  List ready_flows;   // those that may have something to send, in the order of their turns
+  List starved;       // those whose peer was last offered no window
+  List listeners;
+  Link ready_link;    // in the transport's list of stores with ready flows
+  uint32_t flow_count = 0;
+  uint32_t starved_count = 0;
+  uint32_t turn_packets = 0;  // sent in this turn of the store
+  // How many flows received data in this period and the one before: the pool's free buffers are shared between
+  // that many.
+  uint32_t receivers_now = 0;
+  uint32_t receivers_before = 0;
+  uint32_t period = 1;
+  int64_t period_start_ns = 0;
+};
+
 class MessageStore {
  public:
+  MessageStore() = default;
   virtual ~MessageStore() = default;
+  MessageStore(const MessageStore&) = delete;
+  MessageStore& operator=(const MessageStore&) = delete;
 
   // ---- Flows. `handle` is the transport's (Transport::FlowHandle), so that requests name it back.
   // A flow slot for a new flow; kNoFlow: the store has none free. For an accepted flow the application
@@ -58,6 +80,13 @@ class MessageStore {
   virtual BufferIndex rx_put(std::span<const uint8_t> payload) = 0;
   virtual void rx_deliver(FlowRef flow, const RxSegment& segment) = 0;  // the application's from now on
   virtual void rx_discard(BufferIndex buffer) = 0;                      // free again, never delivered
+
+ private:
+  friend StoreState& state_of(MessageStore* store);
+  StoreState transport_state_;
 };
+
+// For the transport only.
+inline StoreState& state_of(MessageStore* store) { return store->transport_state_; }
 
 }  // namespace mn::transport

@@ -7,11 +7,12 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "base/address.h"
+#include "base/fixed_array.h"
 #include "base/time.h"
 #include "transport/message_store.h"
 #include "wire/packet_header.h"
@@ -35,9 +36,12 @@ struct TransportConfig {
 };
 
 // What to do with a packet that was handed in; for counters and nothing else.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"  // an enum class hides nothing
 enum class PacketVerdict : uint8_t {
   kAccepted, kNoFlow, kMalformed, kDuplicate, kOutsideWindow, kNoBuffer, kHandshakeLimit,
 };
+#pragma GCC diagnostic pop
 
 enum class RequestStatus : uint8_t { kOk, kNoResources, kInUse, kNoSuchFlow };
 
@@ -109,15 +113,15 @@ class Transport {
   // Starts a handshake; `cookie` comes back in the event; `path` goes into every TransmitView of the flow.
   RequestStatus open(Instant now, const FourTuple& tuple, MessageStore* store, uint64_t cookie,
                      uint32_t path, FlowHandle* ret_flow);
-  // Queues one segment. On kOk the buffer is the transport's until tx_done. kNoSuchFlow: the flow is over or closing:
+  // Queues one segment of 1 to the store's buffer_size bytes. On kOk the buffer is the transport's until tx_done. kNoSuchFlow: the flow is over or closing:
   // the buffer stays with the caller.
   RequestStatus send(Instant now, FlowHandle flow, BufferIndex buffer, uint16_t length, bool last_segment);
   // Orderly: everything queued is delivered, then the peer is told. flow_ended(kEndClosed) follows.
   RequestStatus close(Instant now, FlowHandle flow);
   // At once: the peer gets a reset, buffers come back; flow_ended is called with `reason` before it returns.
   RequestStatus abort(Instant now, FlowHandle flow, uint32_t reason);
-  // Every flow and listener of a store that goes away; `tell` false: the store is not called any more for
-  // flow_ended (the application is dead), but tx_done and rx_discard are. Cost: the flows of that store.
+  // Every flow and listener of a store that goes away: as abort for each. The store is not called any more
+  // when it returns; events may still name it. Cost: the flows of that store.
   void abort_store(Instant now, MessageStore* store, uint32_t reason);
   // Every flow and listener of every store: the service stops.
   void abort_all(Instant now, uint32_t reason);
@@ -145,8 +149,8 @@ class Transport {
   void check_invariants() const;
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  FixedArray<std::byte> memory_;  // of *core_
+  struct Core* core_;
 };
 
 }  // namespace mn::transport

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+#include "transport/handshake.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "transport/lifecycle.h"
+#include "transport/loss_detection.h"
+#include "transport/receiver.h"
+#include "transport/scoreboard.h"
+
+namespace mn::transport {
+
+namespace {
+
+using wire::PacketType;
+
+// A flow with its own half of the agreement: tags, sequence numbers, limits. nullptr: no slot.
+Flow* new_flow(Core& core, Instant now, const FourTuple& tuple, MessageStore* store,
+               FlowState state, uint32_t path) {
+  Flow* flow = core.take_flow();
+  if (flow == nullptr) return nullptr;
+  flow->tuple = tuple;
+  flow->state = state;
+  flow->path = path;
+  flow->tag_local = core.random_tag();
+  flow->tx_first = flow->tx_next = flow->tx_judge = flow->rack_end = {core.random()};
+  flow->tx_limit = flow->tx_first;
+  flow->rx_mss = static_cast<uint16_t>(std::min<uint32_t>(core.config.mss, store->buffer_size()));
+  flow->congestion = FixedWindow(core.config.window_packets_max);
+  flow->born_at = flow->heard_at = flow->probed_at = flow->progress_at = now;
+  core.attach(flow, store);
+  flow->store_flow = store->flow_reserve(flow->handle, tuple);
+  if (flow->store_flow == kNoFlow) {
+    flow->group->flow_count--;
+    flow->store_link.unlink();
+    flow->state = FlowState::kDead;
+    core.release_if_done(flow);
+    return nullptr;
+  }
+  core.table.insert(flow);
+  flow->in_table = true;
+  need_timer(core, *flow, life_deadline(core, *flow));
+  return flow;
+}
+
+bool acceptable(const wire::Options& options) {
+  return options.version_min <= wire::kVersion && options.version_max >= wire::kVersion &&
+         options.mss >= kMssMin && options.tag != 0;
+}
+
+// The peer's half of the agreement.
+void adopt_options(Core& core, Instant now, Flow& flow, const wire::Packet& packet,
+                   const wire::Options& options) {
+  flow.tag_remote = options.tag;
+  flow.mss = std::min(core.config.mss, options.mss);
+  flow.rx_next = flow.rx_end = {options.first_sequence};
+  flow.rx_limit = flow.rx_next + core.config.window_packets_max;
+  flow.tx_limit = flow.tx_first + std::min<uint32_t>(options.window, kWindowMax);
+  flow.limit_timestamp = packet.header.timestamp;
+  note_echo(flow, now, packet.header);
+}
+
+void become_established(Core& core, Instant now, Flow& flow) {
+  flow.state = FlowState::kEstablished;
+  flow.open_due = false;
+  flow.backoff = 0;
+  core.counters.flows_opened++;
+  on_heard(flow, now);
+  need_timer(core, flow, life_deadline(core, flow));
+}
+
+// To a host that asks for what nobody offers: the tag is its own, so it can tell the answer from a guess.
+void refuse_open(Core& core, Instant now, const FourTuple& tuple, const wire::Options& options,
+                 uint32_t path) {
+  core.queue_stray_reset(
+      now, {.tuple = tuple, .path = path, .tag = options.tag, .sequence = 0, .flags = 0});
+}
+
+}  // namespace
+
+RequestStatus open_flow(Core& core, Instant now, const FourTuple& tuple, MessageStore* store,
+                        uint64_t cookie, uint32_t path, FlowHandle* ret_flow) {
+  if (Flow* old = core.table.find(tuple)) {
+    if (old->state != FlowState::kDead) return RequestStatus::kInUse;
+    old->lingering = old->ack_now = false;
+    core.release_if_done(old);
+  }
+  Flow* flow = new_flow(core, now, tuple, store, FlowState::kOpening, path);
+  if (flow == nullptr) return RequestStatus::kNoResources;
+  flow->opened_by_us = true;
+  flow->cookie = cookie;
+  flow->open_due = true;
+  set_loss_timer(core, now, *flow, Instant::never());
+  mark_ready(core, *flow);
+  *ret_flow = flow->handle;
+  return RequestStatus::kOk;
+}
+
+PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wire::Packet& packet,
+                      uint32_t path, Flow* flow) {
+  wire::Options options;
+  if (!wire::parse_options(packet.payload, &options)) return PacketVerdict::kMalformed;
+  if (flow != nullptr && flow->state == FlowState::kDead) {
+    flow->lingering = flow->ack_now = false;
+    core.release_if_done(flow);
+    flow = nullptr;
+  }
+  if (flow != nullptr) {
+    switch (flow->state) {
+      case FlowState::kHalfOpen:
+        if (options.tag != flow->tag_remote) return PacketVerdict::kDuplicate;
+        note_echo(*flow, now, packet.header);
+        flow->open_due = true;
+        mark_ready(core, *flow);
+        return PacketVerdict::kDuplicate;
+      case FlowState::kEstablished:
+        // Perhaps the peer has started anew: our ack will make it say so (as RFC 5961 section 4).
+        ask_for_ack(core, *flow);
+        return PacketVerdict::kDuplicate;
+      default:
+        return PacketVerdict::kDuplicate;
+    }
+  }
+  MessageStore* store = core.listeners.find(tuple.local_ip, tuple.local_port);
+  if (store == nullptr || !acceptable(options)) {
+    refuse_open(core, now, tuple, options, path);
+    return PacketVerdict::kNoFlow;
+  }
+  if (core.half_open >= core.config.half_open_max) return PacketVerdict::kHandshakeLimit;
+  flow = new_flow(core, now, tuple, store, FlowState::kHalfOpen, path);
+  if (flow == nullptr) return PacketVerdict::kHandshakeLimit;
+  core.half_open++;
+  adopt_options(core, now, *flow, packet, options);
+  flow->open_due = true;
+  mark_ready(core, *flow);
+  return PacketVerdict::kAccepted;
+}
+
+PacketVerdict on_packet_opening(Core& core, Instant now, Flow& flow, const wire::Packet& packet) {
+  wire::Options options;
+  if (packet.header.type != PacketType::kOpenAck ||
+      !wire::parse_options(packet.payload, &options) || !acceptable(options) ||
+      packet.header.ack != flow.tx_first.value) {
+    return PacketVerdict::kMalformed;
+  }
+  adopt_options(core, now, flow, packet, options);
+  become_established(core, now, flow);
+  sample_rtt(now, flow, packet.header);
+  flow.connected_event = true;
+  core.post_event(&flow);
+  // Asks for an answer, and repeats that until there is one: then the acceptor's application knows, too.
+  flow.unconfirmed = true;
+  flow.probe_due = true;
+  set_loss_timer(core, now, flow, Instant::never());
+  mark_ready(core, flow);
+  return PacketVerdict::kAccepted;
+}
+
+void on_challenge(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header) {
+  core.queue_stray_reset(now, {.tuple = flow.tuple,
+                               .path = flow.path,
+                               .tag = header.tag,
+                               .sequence = header.ack,
+                               .flags = wire::kFlagReflected});
+  // The next kOpen will find the way free: no need to wait for its timer, once.
+  if (flow.challenged) return;
+  flow.challenged = true;
+  flow.open_due = true;
+  mark_ready(core, flow);
+}
+
+void confirm_half_open(Core& core, Instant now, Flow& flow) {
+  core.half_open--;
+  flow.accepted = true;
+  become_established(core, now, flow);
+  flow.store->flow_accepted(flow.store_flow);
+}
+
+bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view) {
+  if (!flow.open_due) return false;
+  flow.open_due = false;
+  const bool opening = flow.state == FlowState::kOpening;
+  const auto window = static_cast<uint16_t>(core.config.window_packets_max);
+  const wire::PacketHeader header{.type = opening ? PacketType::kOpen : PacketType::kOpenAck,
+                                  .window = window,
+                                  .tag = flow.tag_remote,
+                                  .sequence = flow.tx_next.value,
+                                  .ack = flow.rx_next.value,
+                                  .timestamp = timestamp_of(now),
+                                  .echo = flow.echo,
+                                  .echo_delay = echo_delay_of(flow, now),
+                                  .payload_length = wire::kOptionsSize};
+  const wire::Options options{.mss = flow.rx_mss,
+                              .tag = flow.tag_local,
+                              .first_sequence = flow.tx_first.value,
+                              .window = window};
+  view->tuple = flow.tuple;
+  view->path = flow.path;
+  view->flow = flow.handle;
+  const size_t size = wire::encode_packet_header(header, {}, view->header);
+  wire::encode_options(
+      options, std::span(view->header).subspan(size).first<wire::kOptionsSize>());
+  view->header_size = size + wire::kOptionsSize;
+  view->table_size = view->piece_count = 0;
+  return true;
+}
+
+}  // namespace mn::transport

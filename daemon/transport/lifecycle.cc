@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+#include "transport/lifecycle.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "ipc/shm_layout.h"
+#include "transport/loss_detection.h"
+#include "transport/receiver.h"
+#include "transport/sender.h"
+
+namespace mn::transport {
+
+namespace {
+
+constexpr Duration kHalfOpenTimeout = seconds(1);
+constexpr Duration kLingerMin = milliseconds(20);
+constexpr Duration kLingerMax = seconds(2);
+
+// Out of the lists of its store, which may go away afterwards.
+void detach(Core& core, Flow& flow) {
+  flow.store_link.unlink();
+  flow.group->flow_count--;
+  if (flow.starved_link.linked()) {
+    flow.starved_link.unlink();
+    flow.group->starved_count--;
+  }
+  flow.ready_link.unlink();
+  if (flow.group->ready_flows.empty()) flow.group->ready_link.unlink();
+  flow.group = &core.orphans;
+}
+
+void count_end(Core& core, uint32_t reason) {
+  core.counters.flows_ended++;
+  if (reason == ipc::kEndReset) core.counters.flows_reset++;
+  if (reason == ipc::kEndTimeout) core.counters.flows_timed_out++;
+}
+
+void linger(Core& core, Instant now, Flow& flow) {
+  const Duration wait = std::clamp(flow.rtt.rto() * 4, kLingerMin, kLingerMax);
+  flow.linger_until = now + wait;
+  need_timer(core, flow, flow.linger_until);
+}
+
+}  // namespace
+
+void end_flow(Core& core, Instant now, Flow& flow, const FlowEnding& ending) {
+  MN_ASSERT(flow.state != FlowState::kDead && flow.state != FlowState::kFree);
+  const FlowState was = flow.state;
+  if (was == FlowState::kHalfOpen) core.half_open--;
+  return_buffers(core, flow);
+  discard_early(core, flow);
+  const bool told = was == FlowState::kEstablished;
+  flow.store->flow_ended(flow.store_flow, told ? ending.reason : 0);
+  detach(core, flow);
+  flow.state = FlowState::kDead;
+  flow.loss_timer = LossTimer::kNone;
+  flow.loss_deadline = flow.ack_deadline = Instant::never();
+  flow.ack_now = flow.probe_due = flow.tail_probe_due = flow.open_due = false;
+  if (told) {
+    count_end(core, ending.reason);
+    flow.ended_event = true;
+    core.post_event(&flow);
+  } else if (was == FlowState::kOpening) {
+    flow.failed_event = true;
+    flow.rx_message_bytes = static_cast<uint32_t>(ending.error);  // kept for the event
+    core.post_event(&flow);
+  }
+  if (ending.send_reset && flow.tag_remote != 0) {
+    flow.reset_due = true;
+    mark_ready(core, flow);
+  }
+  if (ending.linger) {
+    flow.lingering = true;
+    core.lingering.push_back(&flow.store_link);
+    linger(core, now, flow);
+  }
+  core.release_if_done(&flow);
+}
+
+void on_peer_closed(Core& core, Instant now, Flow& flow) {
+  if (flow.rx_in_message) {  // cut off: the application must not take it for an orderly end
+    end_flow(core, now, flow, {.reason = ipc::kEndReset, .send_reset = true});
+    return;
+  }
+  end_flow(core, now, flow, {.reason = ipc::kEndClosedByPeer, .linger = true});
+  ask_for_ack(core, flow);
+}
+
+bool on_reset(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header) {
+  const bool reflected = (header.flags & wire::kFlagReflected) != 0;
+  const uint32_t expected = reflected ? flow.tag_remote : flow.tag_local;
+  if (expected == 0 || header.tag != expected) return false;
+  switch (flow.state) {
+    case FlowState::kOpening:
+      end_flow(core, now, flow, {.error = ECONNREFUSED});
+      return true;
+    case FlowState::kDead:
+      flow.lingering = flow.ack_now = false;
+      core.release_if_done(&flow);
+      return true;
+    default:
+      break;
+  }
+  // A peer that has forgotten the flow after our close had everything but the last ack.
+  const bool only_close_left = flow.close_sent && flow.outstanding() == 1;
+  end_flow(core, now, flow, {.reason = only_close_left ? ipc::kEndClosed : ipc::kEndReset});
+  return true;
+}
+
+void on_lingering_packet(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header) {
+  switch (header.type) {
+    case wire::PacketType::kData:
+    case wire::PacketType::kClose:
+    case wire::PacketType::kProbe:
+      note_echo(flow, now, header);
+      ask_for_ack(core, flow);
+      linger(core, now, flow);
+      return;
+    default:
+      return;
+  }
+}
+
+void begin_close(Core& core, Instant now, Flow& flow) {
+  if (flow.state != FlowState::kEstablished || flow.tx_cut) {
+    end_flow(core, now, flow,
+             {.reason = ipc::kEndReset, .send_reset = true, .error = ECONNABORTED});
+    return;
+  }
+  if (flow.close_requested) return;
+  flow.close_requested = true;
+  flow.progress_at = now;
+  mark_ready(core, flow);
+}
+
+Instant life_deadline(const Core& core, const Flow& flow) {
+  switch (flow.state) {
+    case FlowState::kOpening:
+      return flow.born_at + core.config.open_timeout;
+    case FlowState::kHalfOpen:
+      return flow.born_at + kHalfOpenTimeout;
+    case FlowState::kDead:
+      return flow.lingering ? flow.linger_until : Instant::never();
+    case FlowState::kFree:
+      return Instant::never();
+    case FlowState::kEstablished:
+      break;
+  }
+  Instant at = std::max(flow.heard_at, flow.probed_at) + core.config.keepalive_interval;
+  if (flow.has_waited) at = std::min(at, flow.waiting_since + core.config.dead_timeout);
+  if (flow.close_requested) at = std::min(at, flow.progress_at + core.config.dead_timeout);
+  return at;
+}
+
+bool on_life_deadline(Core& core, Instant now, Flow& flow) {
+  if (life_deadline(core, flow) > now) return true;
+  switch (flow.state) {
+    case FlowState::kOpening:
+      end_flow(core, now, flow, {.error = ETIMEDOUT});
+      return false;
+    case FlowState::kHalfOpen:
+      end_flow(core, now, flow, {});
+      return false;
+    case FlowState::kDead:
+      flow.lingering = flow.ack_now = false;
+      core.release_if_done(&flow);
+      return false;
+    case FlowState::kFree:
+      return false;
+    case FlowState::kEstablished:
+      break;
+  }
+  const Duration patience = core.config.dead_timeout;
+  if ((flow.has_waited && now - flow.waiting_since >= patience) ||
+      (flow.close_requested && now - flow.progress_at >= patience)) {
+    end_flow(core, now, flow, {.reason = ipc::kEndTimeout, .send_reset = true});
+    return false;
+  }
+  flow.probed_at = now;
+  flow.probe_due = true;
+  mark_ready(core, flow);
+  return true;
+}
+
+}  // namespace mn::transport

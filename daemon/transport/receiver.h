@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// Receiver: takes data packets, puts them in order, delivers them to the store, decides when to acknowledge and
+// how much the peer may send. Packets before their turn wait in rx buffers while the pool can spare them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "transport/core.h"
+#include "wire/packet_header.h"
+
+namespace mn::transport {
+
+// kData and kClose of an established flow. *ret_over: the peer's close came in order, or the peer broke
+// the protocol, and the flow has ended.
+PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
+
+// The packet asks for an ack, and its timestamp is the one to echo.
+inline void note_echo(Flow& flow, Instant now, const wire::PacketHeader& header) {
+  flow.echo = header.timestamp;
+  flow.echo_at = now;
+}
+inline void ask_for_ack(Core& core, Flow& flow) {
+  flow.ack_now = true;
+  mark_ready(core, flow);
+}
+
+// How long the packet that is echoed was held; the greatest value: unknown.
+inline uint16_t echo_delay_of(const Flow& flow, Instant now) {
+  if (flow.echo_at == Instant{}) return UINT16_MAX;
+  const int64_t us = (now - flow.echo_at).ns / 1000;
+  return us > UINT16_MAX ? UINT16_MAX : static_cast<uint16_t>(us);
+}
+
+// SACK ranges of what waits, ascending; at most `ranges.size()`. Returns how many.
+size_t sack_ranges(const Core& core, const Flow& flow, std::span<wire::SackRange> ranges);
+
+// The window for the next packet of the flow; remembers it as offered.
+uint16_t offer_window(Core& core, Flow& flow);
+
+// An ack left, with all SACK ranges or (`complete` false) without them.
+inline void on_ack_left(Flow& flow, bool complete) {
+  flow.rx_unacked = 0;
+  flow.ack_deadline = Instant::never();
+  if (complete) {
+    flow.ack_now = false;
+    flow.ack_with_ranges = false;
+  } else if (!flow.ack_with_ranges) {
+    flow.ack_now = false;
+  }
+}
+
+// Buffers came back to the store's pool: tells peers that wait for that.
+void on_space(Core& core, StoreState& store);
+
+// Gives back what waits.
+void discard_early(Core& core, Flow& flow);
+
+}  // namespace mn::transport

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// Outputs: which flow is next, and what it sends. Stores take turns, and so do the flows of a store; each turn is
+// a few packets. A flow sends lost packets first, then new data, then what carries no data.
+#include "transport/transmit.h"
+
+#include <algorithm>
+
+#include "transport/handshake.h"
+#include "transport/lifecycle.h"
+#include "transport/loss_detection.h"
+#include "transport/receiver.h"
+#include "transport/sender.h"
+
+namespace mn::transport {
+
+namespace {
+
+using wire::PacketType;
+
+void write_empty(Core& core, Instant now, Flow& flow, PacketType type, uint8_t flags,
+                 TransmitView* view) {
+  view->table_size = view->piece_count = 0;
+  write_header(core, now, flow,
+               {.type = type,
+                .flags = flags,
+                .sequence = flow.tx_next,
+                .sack_room = wire::kSackRangesMax * wire::kSackRangeSize},
+               view);
+}
+
+bool transmit_dead(Core& core, Instant now, Flow& flow, TransmitView* view) {
+  if (flow.reset_due) {
+    flow.reset_due = false;
+    view->table_size = view->piece_count = 0;
+    write_header(core, now, flow, {.type = PacketType::kReset, .sequence = flow.tx_next}, view);
+    flow.ready_link.unlink();
+    core.release_if_done(&flow);
+    return true;
+  }
+  if (!flow.ack_now) return false;
+  write_empty(core, now, flow, PacketType::kAck, 0, view);
+  return true;
+}
+
+bool transmit_established(Core& core, Instant now, Flow& flow, TransmitView* view) {
+  if (__builtin_expect(!flow.lost.empty(), 0) && transmit_lost(core, now, flow, view)) return true;
+  if (__builtin_expect(flow.tail_probe_due, 0) && transmit_tail_probe(core, now, flow, view)) {
+    return true;
+  }
+  if (has_unsent(flow)) {
+    if (transmit_new(core, now, flow, view)) return true;
+    if (__builtin_expect(flow.loss_timer == LossTimer::kNone, 0)) {
+      set_loss_timer(core, now, flow, Instant::never());
+    }
+  }
+  if (__builtin_expect(flow.probe_due, 0)) {
+    flow.probe_due = false;
+    write_empty(core, now, flow, PacketType::kProbe, wire::kFlagAckNow, view);
+    on_asked(flow, now);
+    return true;
+  }
+  if (flow.ack_now) {
+    write_empty(core, now, flow, PacketType::kAck, 0, view);
+    return true;
+  }
+  return false;
+}
+
+bool transmit_stray_reset(Core& core, Instant now, TransmitView* view) {
+  StrayResets& s = core.stray_resets;
+  const StrayReset& reset = s.waiting[s.head];
+  const wire::PacketHeader header{.type = PacketType::kReset,
+                                  .flags = reset.flags,
+                                  .tag = reset.tag,
+                                  .sequence = reset.sequence,
+                                  .timestamp = timestamp_of(now),
+                                  .echo_delay = UINT16_MAX};
+  view->tuple = reset.tuple;
+  view->path = reset.path;
+  view->flow = kNoHandle;
+  view->header_size = wire::encode_packet_header(header, {}, view->header);
+  view->table_size = view->piece_count = 0;
+  s.head = (s.head + 1) % StrayResets::kWaitingMax;
+  s.count--;
+  return true;
+}
+
+}  // namespace
+
+void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec,
+                  TransmitView* view) {
+  wire::SackRange ranges[wire::kSackRangesMax];
+  size_t range_count = 0;
+  bool complete = true;
+  uint16_t window = 0;
+  if (__builtin_expect(flow.state == FlowState::kEstablished, 1)) {
+    window = offer_window(core, flow);
+    if (__builtin_expect(flow.rx_early > 0, 0)) {
+      const size_t room =
+          std::min<size_t>(spec.sack_room / wire::kSackRangeSize, wire::kSackRangesMax);
+      // Some of the ranges would tell as little as none where all were asked for.
+      range_count = sack_ranges(core, flow, std::span(ranges, room));
+      complete = room >= wire::kSackRangesMax || range_count < room;
+      if (!complete) range_count = 0;
+    }
+    on_ack_left(flow, complete);
+  } else {
+    flow.ack_now = false;
+  }
+  const wire::PacketHeader header{.type = spec.type,
+                                  .flags = spec.flags,
+                                  .window = window,
+                                  .tag = flow.tag_remote,
+                                  .sequence = spec.sequence.value,
+                                  .ack = flow.rx_next.value,
+                                  .timestamp = timestamp_of(now),
+                                  .echo = flow.echo,
+                                  .echo_delay = echo_delay_of(flow, now),
+                                  .payload_length = static_cast<uint16_t>(spec.payload_length),
+                                  .message_count = spec.message_count,
+                                  .sack_count = static_cast<uint8_t>(range_count)};
+  view->tuple = flow.tuple;
+  view->path = flow.path;
+  view->flow = flow.handle;
+  view->header_size = wire::encode_packet_header(header, std::span(ranges, range_count), view->header);
+}
+
+bool transmit_flow(Core& core, Instant now, Flow& flow, TransmitView* view) {
+  if (__builtin_expect(flow.state == FlowState::kEstablished, 1)) {
+    return transmit_established(core, now, flow, view);
+  }
+  if (flow.state == FlowState::kDead) return transmit_dead(core, now, flow, view);
+  return transmit_handshake(core, now, flow, view);
+}
+
+bool transmit_next(Core& core, Instant now, TransmitView* view) {
+  if (__builtin_expect(core.stray_resets.count > 0, 0)) return transmit_stray_reset(core, now, view);
+  while (Link* store_link = core.ready_stores.front()) {
+    StoreState& store = *MN_STORE_STATE_OF(store_link);
+    while (Link* flow_link = store.ready_flows.front()) {
+      Flow& flow = *MN_FLOW_OF(flow_link, ready_link);
+      if (!transmit_flow(core, now, flow, view)) {
+        flow.turn_packets = 0;
+        flow.ready_link.unlink();
+        continue;
+      }
+      if (flow.ready_link.linked() && ++flow.turn_packets >= kFlowTurnPackets) {
+        flow.turn_packets = 0;
+        store.ready_flows.move_to_back(&flow.ready_link);
+      }
+      if (++store.turn_packets >= kStoreTurnPackets) {
+        store.turn_packets = 0;
+        core.ready_stores.move_to_back(&store.ready_link);
+      }
+      return true;
+    }
+    store.turn_packets = 0;
+    store.ready_link.unlink();
+  }
+  return false;
+}
+
+}  // namespace mn::transport
