@@ -87,8 +87,8 @@ bool attach_reply_ok(const ipc::ChannelInfo& info, const Descriptors& descriptor
 
 // Maps what the reply describes. On success the descriptors are the channel's.
 Channel* make_channel(const ipc::ChannelInfo& info, Descriptors* descriptors, int session_fd) {
-  void* memory = mmap(nullptr, info.memory_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      descriptors->fd[0], 0);
+  void* memory =
+      mmap(nullptr, info.memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptors->fd[0], 0);
   if (memory == MAP_FAILED) return nullptr;
   ChannelParts parts;
   parts.memory = memory;
@@ -203,7 +203,8 @@ MN_API int machnet_connect(void* channel, const char* local_ip, const char* remo
   if (request(c, &message, client::kRequestTimeoutMs) != 0) return -1;
   const ipc::FlowInfo& info = message.flow;
   const MachnetFlow_t tuple = {info.local_ip, info.remote_ip, info.local_port, info.remote_port};
-  if (!client::register_flow(c, info.lane, info.flow, tuple)) return client::channel_fail(c, EPROTO);
+  if (!client::register_flow(c, info.lane, info.flow, tuple))
+    return client::channel_fail(c, EPROTO);
   *flow = tuple;
   return 0;
 }

@@ -52,7 +52,8 @@ bool lane_init(Lane* lane, const ipc::LaneShape& shape, uint8_t* base) {
   lane->submit = {reinterpret_cast<ipc::Entry16*>(base + at.submit), ipc::submit_capacity(shape)};
   lane->complete = {reinterpret_cast<ipc::Entry4*>(base + at.complete),
                     ipc::complete_capacity(shape)};
-  lane->deliver = {reinterpret_cast<ipc::Entry16*>(base + at.deliver), ipc::deliver_capacity(shape)};
+  lane->deliver = {reinterpret_cast<ipc::Entry16*>(base + at.deliver),
+                   ipc::deliver_capacity(shape)};
   lane->scan = lane->deliver;
   lane->release = {reinterpret_cast<ipc::Entry4*>(base + at.release), ipc::release_capacity(shape)};
   lane->flow_table = reinterpret_cast<const ipc::FlowSlot*>(base + at.flows);
@@ -90,7 +91,8 @@ void lane_free(Lane* lane) {
   free(lane->flows);
 }
 
-// The reply to a connect that machnet_connect no longer waits for: the flow exists, nobody wants it.
+// The reply to a connect that machnet_connect no longer waits for: the flow exists, nobody wants
+// it.
 void close_abandoned_flow(void* context, const ipc::ControlMessage& reply) {
   Channel* c = static_cast<Channel*>(context);
   if (reply.header.type != ipc::kControlConnect || reply.header.error != 0) return;
@@ -174,15 +176,16 @@ int channel_fail(Channel* c, int error) {
 
 int channel_check(Channel* c) {
   const uint64_t now = ticks_now();
-  if (now - c->checked_at < kCheckTicks) [[likely]] return 0;
+  if (now - c->checked_at < kCheckTicks) [[likely]]
+    return 0;
   c->checked_at = now;
   return channel_check_now(c);
 }
 
 namespace {
 
-// Looks for ends of flows among the entries that the program has not received yet, so that a program
-// which only sends learns of them.
+// Looks for ends of flows among the entries that the program has not received yet, so that a
+// program which only sends learns of them.
 void lane_scan(Channel* c, Lane* lane) {
   if (static_cast<int32_t>(lane->deliver_count - lane->scan_count) > 0) {
     lane->scan = lane->deliver;
@@ -220,7 +223,8 @@ bool register_flow(Channel* c, uint32_t lane_index, uint32_t ref, const MachnetF
   const uint32_t slot = ipc::flow_ref_slot(ref);
   if (slot >= lane->flow_slots || ipc::flow_ref_generation(ref) == 0) return false;
   FlowState* flow = &lane->flows[slot];
-  // An active flow that the program closed may be one that ended before its late connect reply was read.
+  // An active flow that the program closed may be one that ended before its late connect reply was
+  // read.
   if (flow->active && !flow->closed) return false;
   if (flow->ref != 0) c->map.erase(flow->local, flow);  // the slot's earlier flow
   if (c->last_state == flow) c->last_state = nullptr;

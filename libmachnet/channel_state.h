@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The private state behind a channel: lanes, flows, the message to be received next. Lives in the
-// application's own memory; of the shared memory only ring entries, flow tuples and message bytes are read,
-// and what they say is checked against this state before it is used. Included by the library's sources and
-// by its tests only.
+// application's own memory; of the shared memory only ring entries, flow tuples and message bytes
+// are read, and what they say is checked against this state before it is used. Included by the
+// library's sources and by its tests only.
 #pragma once
 
 #include <stddef.h>
@@ -23,27 +23,27 @@ enum TxOwner : uint8_t { kTxFree = 0, kTxProgram = 1, kTxDaemon = 2 };
 
 struct Lane;
 
-// A message that arrives in several segments: bytes moved to the heap (when buffers ran short), then a
-// chain of rx buffers, linked by Lane::pieces.
+// A message that arrives in several segments: bytes moved to the heap (when buffers ran short),
+// then a chain of rx buffers, linked by Lane::pieces.
 struct Gathering {
   uint8_t* heap;
   uint32_t heap_size, heap_capacity;
-  uint32_t head, tail;      // rx buffers
-  uint32_t pieces;          // length of the chain
-  uint32_t size;            // bytes of the message so far, heap included
+  uint32_t head, tail;  // rx buffers
+  uint32_t pieces;      // length of the chain
+  uint32_t size;        // bytes of the message so far, heap included
 };
 
 // A flow, at the place of its slot. `ref` 0: the slot was never used.
 struct FlowState {
   Lane* lane;
   uint32_t ref;
-  MachnetFlow_t local;   // src is this host: what machnet_send takes
-  bool active;           // kDeliverEnded has not been taken from the ring
-  bool closed;           // the program closed it: messages and events are dropped
-  bool broken;           // what came is no sequence of messages: dropped, reported as reset
-  bool close_pushed;     // kSubmitClose, once for each flow
-  bool gathering_open;   // `gathering` holds the beginning of a message (or a whole one: Ready)
-  int send_errno;        // 0: may send
+  MachnetFlow_t local;  // src is this host: what machnet_send takes
+  bool active;          // kDeliverEnded has not been taken from the ring
+  bool closed;          // the program closed it: messages and events are dropped
+  bool broken;          // what came is no sequence of messages: dropped, reported as reset
+  bool close_pushed;    // kSubmitClose, once for each flow
+  bool gathering_open;  // `gathering` holds the beginning of a message (or a whole one: Ready)
+  int send_errno;       // 0: may send
   Gathering gathering;
   FlowState *gather_next, *gather_prev;  // flows with an open gathering, oldest first
 };
@@ -72,7 +72,8 @@ struct Lane {
   alignas(64) ipc::Consumer16 deliver;
   ipc::Producer4 release;
   const uint8_t* rx_data;
-  uint16_t* rx_holds;  // 0: the daemon's; else who keeps the buffer: the message cursor, views, a chain
+  uint16_t*
+      rx_holds;  // 0: the daemon's; else who keeps the buffer: the message cursor, views, a chain
   uint32_t rx_buffers;
   uint32_t released_unsignalled;  // buffers released since the engine was last looked at
   uint32_t release_signal_at;     // look when it reaches this
@@ -86,19 +87,20 @@ struct Lane {
   FlowState* flows;
   uint32_t flow_slots;
   const ipc::FlowSlot* flow_table;
-  uint32_t announced;  // what we announced to sleep for (ipc::kWakeX) and have not taken back; 0: awake
+  uint32_t
+      announced;  // what we announced to sleep for (ipc::kWakeX) and have not taken back; 0: awake
 };
 
-// The message that the next receive returns. `flow` nullptr: none. A bundle stays here until its last
-// message is taken; `data` and `size` are the message at hand.
+// The message that the next receive returns. `flow` nullptr: none. A bundle stays here until its
+// last message is taken; `data` and `size` are the message at hand.
 struct Ready {
   FlowState* flow;
-  const uint8_t* data;     // nullptr: the flow's gathering
+  const uint8_t* data;  // nullptr: the flow's gathering
   uint32_t size;
-  uint32_t remaining;      // further messages of the bundle
-  uint32_t buffer;         // rx buffer
-  const uint8_t* table;    // bundle: where the next length stands
-  const uint8_t* end;      // bundle: end of its bytes
+  uint32_t remaining;    // further messages of the bundle
+  uint32_t buffer;       // rx buffer
+  const uint8_t* table;  // bundle: where the next length stands
+  const uint8_t* end;    // bundle: end of its bytes
 };
 
 struct View;
@@ -106,20 +108,20 @@ struct View;
 struct Channel {
   Ready ready;
   uint32_t lane_count;
-  uint32_t next_lane;   // where to look first for the next message
-  int dead_errno;       // 0: alive; else what every call fails with
-  bool fd_mode;         // machnet_fd was called
-  bool fd_raised;       // we made the eventfd readable ourselves
-  bool events_used;     // machnet_next_event was called once
-  uint32_t fd_rings;    // doorbells that engines rang or are about to
+  uint32_t next_lane;  // where to look first for the next message
+  int dead_errno;      // 0: alive; else what every call fails with
+  bool fd_mode;        // machnet_fd was called
+  bool fd_raised;      // we made the eventfd readable ourselves
+  bool events_used;    // machnet_next_event was called once
+  uint32_t fd_rings;   // doorbells that engines rang or are about to
   uint32_t fd_idle_polls;
-  uint64_t checked_at;  // ticks when the session was last looked at
+  uint64_t checked_at;      // ticks when the session was last looked at
   MachnetFlow_t last_flow;  // of the last send
   FlowState* last_state;    // nullptr: none
   uint32_t room_wanted;     // buffers that a refused send needs; 0: none was refused
   uint32_t room_lane;
-  uint32_t events_told;     // EventQueue::pushed when machnet_wait last returned for an event
-  View* views;              // outstanding, to free with the channel
+  uint32_t events_told;  // EventQueue::pushed when machnet_wait last returned for an event
+  View* views;           // outstanding, to free with the channel
   View* view_spare;
   FlowMap map;
   EventQueue events;
@@ -135,7 +137,8 @@ struct Channel {
 
 // ---- channel.cc ----
 
-// The service or the channel is gone: every call fails with `error` from now on. Returns -1 with errno.
+// The service or the channel is gone: every call fails with `error` from now on. Returns -1 with
+// errno.
 int channel_fail(Channel* c, int error);
 
 // Looks at the session if the last look is long ago. -1: the channel is dead (errno set).
@@ -151,7 +154,8 @@ void flow_stop_sending(Channel* c, FlowState* flow, int error);
 // Tells the daemon to close the flow, unless it was told or the flow is over.
 void flow_push_close(FlowState* flow);
 
-// The flow's bytes are no messages (or there is no memory for them): drops what it holds and closes it.
+// The flow's bytes are no messages (or there is no memory for them): drops what it holds and closes
+// it.
 void flow_break(Channel* c, FlowState* flow);
 
 // The program forgets the flow: closes it, drops what is left of it. -1: ENOTCONN.
@@ -172,8 +176,8 @@ inline FlowState* lane_flow(const Lane& lane, uint32_t ref) {
 inline void rx_unhold(Lane* lane, uint32_t buffer) {
   if (--lane->rx_holds[buffer] != 0) return;
   lane->release.push(buffer);
-  // An engine that has the memory of a whole window left needs no bell for single buffers: it finds them
-  // when it wakes. An eighth of the pool is what can open a window that was closed.
+  // An engine that has the memory of a whole window left needs no bell for single buffers: it finds
+  // them when it wakes. An eighth of the pool is what can open a window that was closed.
   if (++lane->released_unsignalled >= lane->release_signal_at) lane_signal(lane);
 }
 
@@ -181,8 +185,8 @@ inline MachnetFlow_t swapped(const MachnetFlow_t& f) {
   return MachnetFlow_t{f.dst_ip, f.src_ip, f.dst_port, f.src_port};
 }
 
-// A clock for "is it time to look": a cycle or system counter, at least a third of a millisecond a tick
-// budget of kCheckTicks on any machine in use.
+// A clock for "is it time to look": a cycle or system counter, at least a third of a millisecond a
+// tick budget of kCheckTicks on any machine in use.
 #if defined(__x86_64__)
 constexpr uint64_t kCheckTicks = 1000000;
 inline uint64_t ticks_now() { return __builtin_ia32_rdtsc(); }

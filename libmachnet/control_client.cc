@@ -159,8 +159,8 @@ int ControlClient::request(ipc::ControlMessage* message, int timeout_ms,
   const int64_t deadline = now_ms() + timeout_ms;
   const uint16_t type = message->header.type;
   const uint32_t sequence = ++sequence_;
-  message->header = {.magic = ipc::kControlMagic, .type = type, .reserved = 0, .sequence = sequence,
-                     .error = 0};
+  message->header = {
+      .magic = ipc::kControlMagic, .type = type, .reserved = 0, .sequence = sequence, .error = 0};
   ssize_t sent;
   do {
     sent = send(fd_, message, sizeof *message, MSG_NOSIGNAL);  // bounded by SO_SNDTIMEO

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// ControlClient: the library's end of a session on the control socket. One request at a time, each with a
-// deadline; every reply is checked before it is used. Owned by one Channel (or by machnet_init for its
-// duration), used on its thread. Blocks only inside request and open; never prints.
+// ControlClient: the library's end of a session on the control socket. One request at a time, each
+// with a deadline; every reply is checked before it is used. Owned by one Channel (or by
+// machnet_init for its duration), used on its thread. Blocks only inside request and open; never
+// prints.
 #pragma once
 
 #include <stdint.h>
@@ -38,9 +39,9 @@ class ControlClient {
     stale_context_ = context;
   }
 
-  // Sends message->header.type with its body, and overwrites `message` with the reply. 0; or -1 with errno:
-  // the daemon's refusal; ESHUTDOWN (the session is over), ETIMEDOUT, EPROTO (a reply that is none),
-  // ENOTSUP (no session).
+  // Sends message->header.type with its body, and overwrites `message` with the reply. 0; or -1
+  // with errno: the daemon's refusal; ESHUTDOWN (the session is over), ETIMEDOUT, EPROTO (a reply
+  // that is none), ENOTSUP (no session).
   int request(ipc::ControlMessage* message, int timeout_ms, Descriptors* ret_descriptors = nullptr);
 
   // Looks at the socket without blocking. -1 with ESHUTDOWN: the session is over.
@@ -49,8 +50,8 @@ class ControlClient {
  private:
   int hello();
   int receive(ipc::ControlMessage* message, Descriptors* descriptors);  // 1, 0: nothing waits, -1
-  int wait_reply(uint16_t type, uint32_t sequence, int64_t deadline_ms, ipc::ControlMessage* message,
-                 Descriptors* descriptors);
+  int wait_reply(uint16_t type, uint32_t sequence, int64_t deadline_ms,
+                 ipc::ControlMessage* message, Descriptors* descriptors);
 
   int fd_ = -1;
   uint32_t sequence_ = 0;

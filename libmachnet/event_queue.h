@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// EventQueue: flow events that the program has not read. A ring in private memory with room for the two
-// events (accepted, ended) that each flow slot can have; when a program that never reads events would
-// overflow it, the oldest is given up. Owned by one Channel, used on its thread.
+// EventQueue: flow events that the program has not read. A ring in private memory with room for the
+// two events (accepted, ended) that each flow slot can have; when a program that never reads events
+// would overflow it, the oldest is given up. Owned by one Channel, used on its thread.
 #pragma once
 
 #include <stdint.h>

@@ -19,8 +19,9 @@ void FlowMap::destroy() {
 }
 
 uint32_t FlowMap::home(const MachnetFlow_t& flow) const {
-  // Two multiplications that mix every input bit into the upper half. Tuples come from peers, but only
-  // those with a flow of this program: flooding one bucket costs the attacker a flow for each entry.
+  // Two multiplications that mix every input bit into the upper half. Tuples come from peers, but
+  // only those with a flow of this program: flooding one bucket costs the attacker a flow for each
+  // entry.
   const uint64_t ips = (uint64_t{flow.src_ip} << 32) | flow.dst_ip;
   const uint64_t ports = (uint64_t{flow.src_port} << 16) | flow.dst_port;
   const uint64_t mixed = (ips * 0x9e3779b97f4a7c15u) ^ (ports * 0xc2b2ae3d27d4eb4fu);
@@ -29,7 +30,8 @@ uint32_t FlowMap::home(const MachnetFlow_t& flow) const {
 
 uint32_t FlowMap::locate(const MachnetFlow_t& flow) const {
   uint32_t at = home(flow);
-  while (entries_[at].state != nullptr && !same_flow(entries_[at].flow, flow)) at = (at + 1) & mask_;
+  while (entries_[at].state != nullptr && !same_flow(entries_[at].flow, flow))
+    at = (at + 1) & mask_;
   return at;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// FlowMap: from the 4-tuple that a program knows a flow by to the FlowState of the channel. Open addressing
-// with linear probing, at most half full, so a look-up ends after one or two cache lines. Owned by one
-// Channel, used on its thread. Its memory is taken once and touched only where flows are.
+// FlowMap: from the 4-tuple that a program knows a flow by to the FlowState of the channel. Open
+// addressing with linear probing, at most half full, so a look-up ends after one or two cache
+// lines. Owned by one Channel, used on its thread. Its memory is taken once and touched only where
+// flows are.
 #pragma once
 
 #include <stdint.h>

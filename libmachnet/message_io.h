@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Sending and receiving on a channel: buffers out of the lane's free list and back, entries in and out of
-// the rings. What comes off a ring is checked here and nowhere else. On the channel's thread; nothing blocks
-// but machnet_wait's own file (wait.h).
+// Sending and receiving on a channel: buffers out of the lane's free list and back, entries in and
+// out of the rings. What comes off a ring is checked here and nowhere else. On the channel's
+// thread; nothing blocks but machnet_wait's own file (wait.h).
 #pragma once
 
 #include <errno.h>
@@ -12,8 +12,8 @@ namespace mn::client {
 
 // ---- Sending (send.cc)
 
-// Look at completed buffers once for so many buffers used: a cache line of the complete ring carries 16,
-// and the buffers used last stay in the cache.
+// Look at completed buffers once for so many buffers used: a cache line of the complete ring
+// carries 16, and the buffers used last stay in the cache.
 constexpr uint32_t kDrainStep = 32;
 
 // Takes back the buffers that the daemon has completed. False: the channel is dead.
@@ -26,13 +26,14 @@ int tx_reserve(Channel* c, Lane* lane, uint32_t count);
 FlowState* send_flow(Channel* c, const MachnetFlow_t& flow);
 
 // These push the message; *ret_lane is then to be signalled (lane_signal), once for a batch.
-int send_bytes(Channel* c, const MachnetFlow_t& flow, const void* data, size_t length, Lane** ret_lane);
+int send_bytes(Channel* c, const MachnetFlow_t& flow, const void* data, size_t length,
+               Lane** ret_lane);
 int send_pieces(Channel* c, const MachnetMsgHdr_t& message, Lane** ret_lane);
 
 // ---- Receiving (receive.cc)
 
-// Takes entries from the rings until a message is ready. True: c->ready is set. False: none waits, or the
-// channel is dead (c->dead_errno).
+// Takes entries from the rings until a message is ready. True: c->ready is set. False: none waits,
+// or the channel is dead (c->dead_errno).
 bool receive_advance(Channel* c);
 
 // Done with the message in c->ready: its buffer goes back, or the bundle's next message comes up.

@@ -59,7 +59,8 @@ bool move_to_heap(Lane* lane, Gathering* g) {
   return true;
 }
 
-// False: the memory for `flow` itself could not be had. Others that cannot be moved stay as they are.
+// False: the memory for `flow` itself could not be had. Others that cannot be moved stay as they
+// are.
 bool make_room(Lane* lane, const FlowState* flow) {
   const uint32_t limit = lane->rx_buffers / 2;
   FlowState* next = nullptr;
@@ -149,8 +150,8 @@ size_t gather_views(const FlowState& flow, MachnetIovec_t* iov) {
   if (g.heap_size > 0) iov[count++] = MachnetIovec_t{g.heap, g.heap_size};
   uint32_t buffer = g.head;
   for (uint32_t i = 0; i < g.pieces; i++) {
-    iov[count++] = MachnetIovec_t{const_cast<uint8_t*>(piece_data(lane, buffer)),
-                                  lane.pieces[buffer].length};
+    iov[count++] =
+        MachnetIovec_t{const_cast<uint8_t*>(piece_data(lane, buffer)), lane.pieces[buffer].length};
     buffer = lane.pieces[buffer].next;
   }
   return count;

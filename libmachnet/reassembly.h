@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Gathering of messages that arrive in several segments. The segments stay in their rx buffers, linked by
-// Lane::pieces; when beginnings of messages (and views) keep more than half of a lane's buffers, the oldest
-// are moved to the heap and their buffers go back, so the daemon can always receive what is missing. Works on
-// the private state of one channel, on its thread.
+// Gathering of messages that arrive in several segments. The segments stay in their rx buffers,
+// linked by Lane::pieces; when beginnings of messages (and views) keep more than half of a lane's
+// buffers, the oldest are moved to the heap and their buffers go back, so the daemon can always
+// receive what is missing. Works on the private state of one channel, on its thread.
 #pragma once
 
 #include "libmachnet/channel_state.h"
@@ -21,8 +21,8 @@ class Scatter {
   size_t used_ = 0;  // of *iov_
 };
 
-// Adds a segment (the buffer is held by the caller and stays so). False: the message is too long or there
-// is no memory; the caller breaks the flow.
+// Adds a segment (the buffer is held by the caller and stays so). False: the message is too long or
+// there is no memory; the caller breaks the flow.
 bool gather_add(Lane* lane, FlowState* flow, uint32_t buffer, uint32_t offset, uint32_t length);
 
 // The message is whole: it no longer counts among the beginnings.

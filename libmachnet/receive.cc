@@ -103,7 +103,8 @@ bool take_opened(Channel* c, Lane* lane, uint32_t ref) {
     return false;
   }
   const ipc::FlowSlot& tuple = lane->flow_table[slot];
-  const MachnetFlow_t local = {tuple.local_ip, tuple.remote_ip, tuple.local_port, tuple.remote_port};
+  const MachnetFlow_t local = {tuple.local_ip, tuple.remote_ip, tuple.local_port,
+                               tuple.remote_port};
   if (!register_flow(c, lane->index, ref, local)) {
     channel_fail(c, EPROTO);
     return false;
@@ -136,8 +137,8 @@ void take_ended(Channel* c, Lane* lane, uint32_t ref, uint32_t reason) {
   gather_drop(flow);
   flow_stop_sending(c, flow, end_errno(reason));
   flow->active = false;
-  // A program that reads events gets the slot's next flow only after it heard of this one's end. One
-  // that does not must not run out of slots.
+  // A program that reads events gets the slot's next flow only after it heard of this one's end.
+  // One that does not must not run out of slots.
   const bool hold = c->events_used && !flow->closed;
   if (!flow->closed) push_event(c, {type, ref, lane->index, hold, flow->local});
   if (!hold) lane_release_slot(lane, ref);
@@ -221,8 +222,8 @@ void ready_consume(Channel* c) {
     return;
   }
   ready->remaining--;
-  // Messages of a bundle start at multiples of 8 from its start; buffers and offsets keep that, but the
-  // distance is what counts: `data` itself is at such a multiple.
+  // Messages of a bundle start at multiples of 8 from its start; buffers and offsets keep that, but
+  // the distance is what counts: `data` itself is at such a multiple.
   if (!bundle_next(ready, ready->data + ((ready->size + 7) & ~7u))) [[unlikely]] {
     FlowState* flow = ready->flow;
     ready_drop(c);
@@ -231,8 +232,10 @@ void ready_consume(Channel* c) {
 }
 
 int receive_next(Channel* c) {
-  if (c->dead_errno != 0) [[unlikely]] return channel_fail(c, c->dead_errno);
-  if (c->ready.flow != nullptr || receive_advance(c)) [[likely]] return 1;
+  if (c->dead_errno != 0) [[unlikely]]
+    return channel_fail(c, c->dead_errno);
+  if (c->ready.flow != nullptr || receive_advance(c)) [[likely]]
+    return 1;
   if (c->dead_errno != 0) return channel_fail(c, c->dead_errno);
   if (channel_check(c) != 0) return -1;
   if (!c->fd_mode) return 0;

@@ -19,10 +19,8 @@ uint8_t* tx_buffer(const Lane& lane, uint32_t buffer) {
 void push_segment(Lane* lane, uint32_t ref, uint32_t buffer, uint32_t length, bool last) {
   const uint32_t flags = last ? uint32_t{ipc::kLastSegment} : 0;
   lane->tx_owner[buffer] = kTxDaemon;
-  lane->submit.push({.a = ref,
-                     .b = buffer,
-                     .c = 0,
-                     .word = ipc::entry_word(ipc::kSubmitSegment, flags, length)});
+  lane->submit.push(
+      {.a = ref, .b = buffer, .c = 0, .word = ipc::entry_word(ipc::kSubmitSegment, flags, length)});
 }
 
 uint32_t segments_of(const Lane& lane, size_t length) {
@@ -106,7 +104,8 @@ int tx_reserve(Channel* c, Lane* lane, uint32_t count) {
   if (lane->tx_free_count <= lane->tx_drain_at || lane->tx_free_count < count) {
     if (!tx_drain(c, lane)) return -1;
   }
-  if (lane->tx_free_count >= count) [[likely]] return 0;
+  if (lane->tx_free_count >= count) [[likely]]
+    return 0;
   if (count > lane->tx_buffers) return fail(EMSGSIZE);
   c->room_wanted = count;
   c->room_lane = lane->index;
@@ -114,7 +113,8 @@ int tx_reserve(Channel* c, Lane* lane, uint32_t count) {
 }
 
 FlowState* send_flow(Channel* c, const MachnetFlow_t& tuple) {
-  if (c->last_state != nullptr && same_flow(c->last_flow, tuple)) [[likely]] return c->last_state;
+  if (c->last_state != nullptr && same_flow(c->last_flow, tuple)) [[likely]]
+    return c->last_state;
   FlowState* flow = c->map.find(tuple);
   if (flow == nullptr || flow->send_errno != 0) {
     errno = flow == nullptr ? ENOTCONN : flow->send_errno;

@@ -15,7 +15,8 @@ namespace {
 
 enum Source : uint32_t { kDoorbell = 0, kSession = 1 };
 
-// An empty poll now and then reads the eventfd even if no bell is owed, in case somebody rang twice.
+// An empty poll now and then reads the eventfd even if no bell is owed, in case somebody rang
+// twice.
 constexpr uint32_t kFdIdlePollsMax = 16;
 
 int64_t now_ms() {
@@ -62,7 +63,8 @@ void announce_all(Channel* c) {
   }
 }
 
-// Counts the engines that have rung (or are about to: they take the wish first) since the announcement.
+// Counts the engines that have rung (or are about to: they take the wish first) since the
+// announcement.
 void collect_rings(Channel* c) {
   for (uint32_t i = 0; i < c->lane_count; i++) {
     Lane* lane = &c->lanes[i];
@@ -169,8 +171,8 @@ int fd_open(Channel* c) {
 void fd_prepare(Channel* c) {
   if (something_waits(c) || c->dead_errno != 0) return;
   collect_rings(c);
-  // Read before the announcement: afterwards it could swallow the ring for what comes now. A ring that was
-  // announced but has not reached the eventfd stays owed and is read the next time.
+  // Read before the announcement: afterwards it could swallow the ring for what comes now. A ring
+  // that was announced but has not reached the eventfd stays owed and is read the next time.
   if (c->fd_raised || c->fd_rings > 0 || ++c->fd_idle_polls >= kFdIdlePollsMax) {
     uint64_t rings = 0;
     if (read(c->application_fd, &rings, sizeof rings) == sizeof rings) {

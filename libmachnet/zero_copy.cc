@@ -87,7 +87,8 @@ Lane* lane_of_pieces(Channel* c, const MachnetIovec_t* iov, size_t iovlen) {
   return nullptr;
 }
 
-// Message bytes in the pieces if they are what one message may be: full ones but the last; 0 if not.
+// Message bytes in the pieces if they are what one message may be: full ones but the last; 0 if
+// not.
 size_t message_size(const Lane& lane, const MachnetIovec_t* iov, size_t iovlen) {
   size_t total = 0;
   for (size_t i = 0; i < iovlen; i++) {
@@ -218,8 +219,9 @@ int buffer_send(Channel* c, const MachnetFlow_t& tuple, const MachnetIovec_t* io
   for (size_t i = 0; i < iovlen; i++) {  // each once: the first mention makes it the daemon's
     const uint32_t buffer = programs_buffer(*lane, iov[i].base);
     if (buffer == kNone) {
-      while (i-- > 0) lane->tx_owner[(static_cast<uint8_t*>(iov[i].base) - lane->tx_data) /
-                                     lane->buffer_size] = kTxProgram;
+      while (i-- > 0)
+        lane->tx_owner[(static_cast<uint8_t*>(iov[i].base) - lane->tx_data) / lane->buffer_size] =
+            kTxProgram;
       return fail(EINVAL);
     }
     lane->tx_owner[buffer] = kTxDaemon;
@@ -228,11 +230,11 @@ int buffer_send(Channel* c, const MachnetFlow_t& tuple, const MachnetIovec_t* io
     const size_t buffer =
         static_cast<size_t>(static_cast<uint8_t*>(iov[i].base) - lane->tx_data) / lane->buffer_size;
     const uint32_t flags = i + 1 == iovlen ? uint32_t{ipc::kLastSegment} : 0;
-    lane->submit.push({.a = flow->ref,
-                       .b = static_cast<uint32_t>(buffer),
-                       .c = 0,
-                       .word = ipc::entry_word(ipc::kSubmitSegment, flags,
-                                               static_cast<uint32_t>(iov[i].len))});
+    lane->submit.push(
+        {.a = flow->ref,
+         .b = static_cast<uint32_t>(buffer),
+         .c = 0,
+         .word = ipc::entry_word(ipc::kSubmitSegment, flags, static_cast<uint32_t>(iov[i].len))});
   }
   c->room_wanted = 0;
   lane_signal(lane);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A greeting between two hosts. Start the server on one and the client on the other (or both on one host,
- * with the address 127.0.0.1):
+ * A greeting between two hosts. Start the server on one and the client on the other (or both on one
+ * host, with the address 127.0.0.1):
  *
  *   server$ hello_world --listen 10.0.0.2
  *   client$ hello_world --connect 10.0.0.2
  *
- * The server sleeps in machnet_wait while nobody talks to it; with --spin it polls instead, which answers
- * a few microseconds faster and keeps a CPU busy.
+ * The server sleeps in machnet_wait while nobody talks to it; with --spin it polls instead, which
+ * answers a few microseconds faster and keeps a CPU busy.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,30 +26,31 @@ static void on_signal(int number) {
   stopped = 1;
 }
 
-static int usage(FILE *out, int status) {
-  fprintf(out,
-          "usage: hello_world --listen  LOCAL_IP  [--port N] [--spin] [--count N]\n"
-          "       hello_world --connect REMOTE_IP [--port N] [--spin] [--local LOCAL_IP]\n"
-          "\n"
-          "  --listen   serve: answer every greeting that arrives at this address of ours\n"
-          "  --connect  greet the server at this address, print its answer and leave\n"
-          "  --local    the address to greet from (default: the service chooses)\n"
-          "  --port     the server's port (default %d)\n"
-          "  --count    stop after answering so many greetings (default: serve until Ctrl-C)\n"
-          "  --spin     poll instead of sleeping while there is nothing to do\n"
-          "\n"
-          "The Machnet service must run on this host; MACHNET_SOCKET names its socket if it is not\n"
-          "/run/machnet/machnet.sock.\n",
-          DEFAULT_PORT);
+static int usage(FILE* out, int status) {
+  fprintf(
+      out,
+      "usage: hello_world --listen  LOCAL_IP  [--port N] [--spin] [--count N]\n"
+      "       hello_world --connect REMOTE_IP [--port N] [--spin] [--local LOCAL_IP]\n"
+      "\n"
+      "  --listen   serve: answer every greeting that arrives at this address of ours\n"
+      "  --connect  greet the server at this address, print its answer and leave\n"
+      "  --local    the address to greet from (default: the service chooses)\n"
+      "  --port     the server's port (default %d)\n"
+      "  --count    stop after answering so many greetings (default: serve until Ctrl-C)\n"
+      "  --spin     poll instead of sleeping while there is nothing to do\n"
+      "\n"
+      "The Machnet service must run on this host; MACHNET_SOCKET names its socket if it is not\n"
+      "/run/machnet/machnet.sock.\n",
+      DEFAULT_PORT);
   return status;
 }
 
-static int complain(const char *what) {
+static int complain(const char* what) {
   fprintf(stderr, "hello_world: %s: %s\n", what, strerror(errno));
   return 1;
 }
 
-static void print_message(const char *text, size_t size, const MachnetFlow_t *flow) {
+static void print_message(const char* text, size_t size, const MachnetFlow_t* flow) {
   char from[INET_ADDRSTRLEN];
   struct in_addr address = {.s_addr = htonl(flow->src_ip)};
   inet_ntop(AF_INET, &address, from, sizeof from);
@@ -58,7 +59,7 @@ static void print_message(const char *text, size_t size, const MachnetFlow_t *fl
 }
 
 /* The next message; 0 when it was interrupted or took longer than timeout_ms (-1: for ever). */
-static ssize_t receive(void *channel, char *buffer, size_t size, MachnetFlow_t *flow, bool spin,
+static ssize_t receive(void* channel, char* buffer, size_t size, MachnetFlow_t* flow, bool spin,
                        int timeout_ms) {
   while (!stopped) {
     const ssize_t got = machnet_recv(channel, buffer, size, flow);
@@ -71,7 +72,7 @@ static ssize_t receive(void *channel, char *buffer, size_t size, MachnetFlow_t *
   return 0;
 }
 
-static int serve(void *channel, const char *ip, uint16_t port, bool spin, long count) {
+static int serve(void* channel, const char* ip, uint16_t port, bool spin, long count) {
   if (machnet_listen(channel, ip, port) != 0) return complain("cannot listen");
   printf("listening on %s port %u\n", ip, port);
   fflush(stdout);
@@ -94,11 +95,12 @@ static int serve(void *channel, const char *ip, uint16_t port, bool spin, long c
   return 0;
 }
 
-static int greet(void *channel, const char *local, const char *remote, uint16_t port, bool spin) {
+static int greet(void* channel, const char* local, const char* remote, uint16_t port, bool spin) {
   MachnetFlow_t flow;
   if (machnet_connect(channel, local, remote, port, &flow) != 0) return complain("cannot connect");
   static const char greeting[] = "hello world";
-  if (machnet_send(channel, flow, greeting, sizeof greeting - 1) != 0) return complain("cannot send");
+  if (machnet_send(channel, flow, greeting, sizeof greeting - 1) != 0)
+    return complain("cannot send");
   char text[1024];
   MachnetFlow_t from;
   const ssize_t size = receive(channel, text, sizeof text, &from, spin, WAIT_MS);
@@ -111,7 +113,7 @@ static int greet(void *channel, const char *local, const char *remote, uint16_t 
   return machnet_close(channel, flow) == 0 ? 0 : complain("cannot close");
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   static const struct option options[] = {
       {"listen", required_argument, NULL, 'l'}, {"connect", required_argument, NULL, 'c'},
       {"local", required_argument, NULL, 'L'},  {"port", required_argument, NULL, 'p'},
@@ -122,14 +124,28 @@ int main(int argc, char **argv) {
   bool spin = false;
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     switch (option) {
-      case 'l': listen_ip = optarg; break;
-      case 'c': remote_ip = optarg; break;
-      case 'L': local_ip = optarg; break;
-      case 'p': port = strtol(optarg, NULL, 10); break;
-      case 'n': count = strtol(optarg, NULL, 10); break;
-      case 's': spin = true; break;
-      case 'h': return usage(stdout, 0);
-      default: return usage(stderr, 2);
+      case 'l':
+        listen_ip = optarg;
+        break;
+      case 'c':
+        remote_ip = optarg;
+        break;
+      case 'L':
+        local_ip = optarg;
+        break;
+      case 'p':
+        port = strtol(optarg, NULL, 10);
+        break;
+      case 'n':
+        count = strtol(optarg, NULL, 10);
+        break;
+      case 's':
+        spin = true;
+        break;
+      case 'h':
+        return usage(stdout, 0);
+      default:
+        return usage(stderr, 2);
     }
   }
   if ((listen_ip == NULL) == (remote_ip == NULL) || optind != argc || port < 1 || port > 65535 ||
@@ -141,11 +157,10 @@ int main(int argc, char **argv) {
   sigaction(SIGTERM, &action, NULL);
 
   if (machnet_init() != 0) return complain("no Machnet service on this host");
-  void *channel = machnet_attach();
+  void* channel = machnet_attach();
   if (channel == NULL) return complain("cannot attach to the service");
-  const int status = listen_ip != NULL
-                         ? serve(channel, listen_ip, (uint16_t)port, spin, count)
-                         : greet(channel, local_ip, remote_ip, (uint16_t)port, spin);
+  const int status = listen_ip != NULL ? serve(channel, listen_ip, (uint16_t)port, spin, count)
+                                       : greet(channel, local_ip, remote_ip, (uint16_t)port, spin);
   if (machnet_detach(channel) != 0 && status == 0) return complain("cannot detach");
   return status;
 }
