@@ -242,9 +242,10 @@ def files_now():
 
 class Bed:
     """Two hosts and a cable; with `drop` or `corrupt` (parts per million) a third one with two
-    cables that loses or damages what it passes on, so that it works with every NIC mode."""
+    cables that loses or damages what it passes on, so that it works with every NIC mode. With `third` a switch
+    instead of the cable, and a host C without a service on it."""
 
-    def __init__(self, build, mode, drop=0, corrupt=0, daemons=True):
+    def __init__(self, build, mode, drop=0, corrupt=0, daemons=True, third=False):
         self.build = build
         self.mode = mode
         self.daemons = []
@@ -252,15 +253,19 @@ class Bed:
         self.files_before = files_now()
         self.a = Host(self, "A", "10.77.0.1")
         self.b = Host(self, "B", "10.77.0.2")
-        for host in (self.a, self.b):
+        self.c = Host(self, "C", "10.77.0.3")
+        self.hosts = (self.a, self.b, self.c) if third else (self.a, self.b)
+        for host in self.hosts:
             sh("ip", "netns", "add", host.namespace)
             sh("ip", "-n", host.namespace, "link", "set", "dev", "lo", "up")
-        if drop or corrupt:
+        if third:
+            self._join_by_switch()
+        elif drop or corrupt:
             self._join_through_middle(drop, corrupt)
         else:
             sh("ip", "link", "add", "dp0", "netns", self.a.namespace, "type", "veth",
                "peer", "name", "dp0", "netns", self.b.namespace)
-        for host in (self.a, self.b):
+        for host in self.hosts:
             self._up(host.namespace, "dp0")
         if daemons:
             for host in (self.a, self.b):
@@ -276,6 +281,16 @@ class Bed:
         sh("ip", "netns", "exec", namespace, "ethtool", "-K", interface, "tx", "off", "rx", "off",
            "tso", "off", "gso", "off", "gro", "off", must=False)
         sh("ip", "-n", namespace, "link", "set", "dev", interface, "up")
+
+    def _join_by_switch(self):
+        sh("ip", "netns", "add", "middle")
+        sh("ip", "-n", "middle", "link", "add", "sw0", "type", "bridge")
+        for index, host in enumerate(self.hosts):
+            sh("ip", "link", "add", "dp0", "netns", host.namespace, "type", "veth",
+               "peer", "name", f"m{index}", "netns", "middle")
+            sh("ip", "-n", "middle", "link", "set", "dev", f"m{index}", "master", "sw0")
+            self._up("middle", f"m{index}")
+        self._up("middle", "sw0")
 
     def _join_through_middle(self, drop, corrupt):
         sh("ip", "netns", "add", "middle")

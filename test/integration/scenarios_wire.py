@@ -24,9 +24,9 @@ def scenario(*modes):
 @scenario()
 def host_functions(build, mode):
     """Answers ARP and ping, and a hand-written peer can talk to a real application."""
-    bed = Bed(build, mode)
+    bed = Bed(build, mode, third=True)
     target = bed.a.server(port=901, size=65536)
-    peer = RawPeer(bed.b, bed.a)
+    peer = RawPeer(bed.c, bed.a)
     peer.send(wire.arp_frame(1, peer.mac, peer.address, bytes(6), bed.a.address))
     answer = next((f for f in peer.frames(patience(2)) if f[12:14] == b"\x08\x06" and f[21] == 2), None)
     check(answer, "no answer to ARP")
@@ -103,10 +103,10 @@ def noise(peer, rng, count):
 @scenario()
 def wire_garbage(build, mode):
     """Garbage of every shape on the cable, next to honest traffic, to both hosts."""
-    bed = Bed(build, mode)
+    bed = Bed(build, mode, third=True)
     bystanders = Bystanders(bed)
-    for host, target in ((bed.b, bed.a), (bed.a, bed.b)):
-        peer = RawPeer(host, target)
+    for target in (bed.a, bed.b):
+        peer = RawPeer(bed.c, target)
         noise(peer, random.Random(5), 30000)
         bystanders.check_alive(f"noise at {target.name}")
     bystanders.finish()
@@ -221,13 +221,13 @@ def own_flow_attacks(peer, rng, port, bed):
 @scenario()
 def wire_bad_peer(build, mode):
     """A host with a right handshake that breaks every rule after it."""
-    bed = Bed(build, mode)
+    bed = Bed(build, mode, third=True)
     bystanders = Bystanders(bed)
     target = bed.a.server("sink", port=901, size=65536)
     echoing = bed.a.server("echo", port=902, size=65536)
     rng = random.Random(7)
     for port in (901, 902):
-        own_flow_attacks(RawPeer(bed.b, bed.a, address=f"10.77.0.{port - 840}", seed=port), rng, port, bed)
+        own_flow_attacks(RawPeer(bed.c, bed.a, address=f"10.77.0.{port - 840}", seed=port), rng, port, bed)
         bystanders.check_alive(f"attacks on port {port}")
     for process in (target, echoing):
         check(process.alive(), f"{process.name} ended:\n{process.tail()}")
@@ -242,10 +242,10 @@ def wire_bad_peer(build, mode):
 @scenario()
 def wire_forged_handshakes(build, mode):
     """Handshakes from addresses that never asked: bounded, invisible to the application."""
-    bed = Bed(build, mode)
+    bed = Bed(build, mode, third=True)
     bystanders = Bystanders(bed)
     target = bed.a.server(port=901)
-    peer = RawPeer(bed.b, bed.a)
+    peer = RawPeer(bed.c, bed.a)
     rng = random.Random(8)
     for i in range(40000):
         body = wire.header(wire.OPEN, payload_length=32) + wire.options(rng.randrange(1, 1 << 32))

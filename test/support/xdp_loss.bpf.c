@@ -9,7 +9,7 @@
 // clang-format on
 
 const volatile __u32 drop_ppm = 0;     // parts per million
-const volatile __u32 corrupt_ppm = 0;  // one bit of the payload
+const volatile __u32 corrupt_ppm = 0;  // one bit of UDP or of what follows it
 const volatile __u32 out_ifindex = 0;  // 0: up the stack
 
 enum { kPassed, kDropped, kCorrupted, kCounts };
@@ -37,11 +37,10 @@ int xdp_loss(struct xdp_md* context) {
     return XDP_DROP;
   }
   if (chance(corrupt_ppm)) {
-    unsigned char* data = (unsigned char*)(long)context->data;
-    const unsigned char* end = (const unsigned char*)(long)context->data_end;
-    if (data + 60 <= end) {
-      const __u32 random = bpf_get_prandom_u32();
-      data[34 + random % 26] ^= 1 << (random >> 16) % 8;
+    const __u32 random = bpf_get_prandom_u32();
+    unsigned char* at = (unsigned char*)(long)context->data + 34 + (random & 31);
+    if (at + 1 <= (const unsigned char*)(long)context->data_end) {
+      *at ^= 1 << ((random >> 16) & 7);
       count(kCorrupted);
     }
   }
