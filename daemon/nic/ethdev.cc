@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "nic/buffer_plan.h"
 #include "nic/eal.h"
 #include "nic/packet_socket.h"
 
@@ -28,57 +29,11 @@ namespace mn::nic {
 
 namespace {
 
-constexpr uint32_t kEthernetOverhead = 14 + 4;  // header and a VLAN tag
-constexpr uint32_t kPoolCache = 256;
-constexpr uint32_t kCopyingPool = 4096;  // a driver that copies: what the engine holds, and caches
-constexpr uint32_t kXdpRing =
-    2048;  // descriptors of the driver's fill queue, which it fills at once
-constexpr uint32_t kXdpHeadroom = 256;  // the kernel's, in each buffer
-constexpr uint32_t kXdpMtuMax = 3506;   // a frame, its headrooms and the mbuf share a page
-constexpr uint32_t kPacketRingHeader =
-    80;  // TPACKET_V2: header, address and alignment before a frame
 constexpr uint32_t kDescriptors = 1024;
+constexpr uint32_t kPoolCache = 256;  // of each thread
 
 constexpr uint64_t kRxChecksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
 constexpr uint64_t kTxChecksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-
-constexpr uint32_t round_up(uint32_t value, uint32_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
-// Kernel frames of af_packet: a multiple of 1024, so that four make whole pages.
-uint32_t packet_frame_bytes(uint32_t mtu) {
-  return std::max<uint32_t>(2048, round_up(mtu + kEthernetOverhead + kPacketRingHeader, 1024));
-}
-uint32_t packet_frame_count(uint32_t mtu) { return mtu > 4000 ? 1024 : 2048; }
-
-uint32_t data_room(const EthdevSettings& settings) {
-  const uint32_t frame = settings.mtu + kEthernetOverhead;
-  switch (settings.mode.kind) {
-    case NicMode::Kind::kAfPacket:
-      return packet_frame_bytes(settings.mtu);  // the driver insists on room for a whole ring frame
-    case NicMode::Kind::kAfXdp:
-      return round_up(frame + kXdpHeadroom, 64);
-    case NicMode::Kind::kVdev:
-    case NicMode::Kind::kPci:
-      break;
-  }
-  // 2048 is the one size that every driver can work with (gve takes no other).
-  return frame <= 2048 ? 2048 : round_up(frame, 1024);
-}
-
-uint32_t pool_size(const EthdevSettings& settings) {
-  switch (settings.mode.kind) {
-    case NicMode::Kind::kAfXdp:
-      return 2 * kXdpRing + 2048;
-    case NicMode::Kind::kPci:
-      return 2 * kDescriptors + 2048;
-    case NicMode::Kind::kAfPacket:
-    case NicMode::Kind::kVdev:
-      break;
-  }
-  return kCopyingPool;
-}
 
 // Drivers that say 1518 because they never thought about it, and copy any length.
 bool ignores_frame_limit(const std::string& driver) {
@@ -112,13 +67,6 @@ struct EthdevDevice::Plan {
   bool with_rx_interrupts = false;
 };
 
-uint64_t EthdevDevice::memory_needed(const EthdevSettings& settings) {
-  constexpr uint64_t kPerBuffer = 512;  // mbuf, headroom, mempool header, alignment
-  constexpr uint64_t kPerDevice = 8 << 20;
-  return kPerDevice +
-         uint64_t{settings.queues} * pool_size(settings) * (data_room(settings) + kPerBuffer);
-}
-
 Error EthdevDevice::failure(const std::string& what) const {
   const std::string reason = take_dpdk_error();
   return Error{"nic " + settings_.name + ": " + what + (reason.empty() ? "" : ": " + reason) +
@@ -146,6 +94,13 @@ Result<void> EthdevDevice::prepare_interface(std::vector<std::string>* warnings)
   const NicMode::Kind kind = settings_.mode.kind;
   if (kind != NicMode::Kind::kAfPacket && kind != NicMode::Kind::kAfXdp) return {};
   const device::Interface& interface = settings_.interface;
+  // The drivers' own words for this would send the reader elsewhere.
+  const int raw = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+  if (raw < 0 && errno == EPERM) {
+    return Error{"nic " + settings_.name + ": not allowed to send raw packets" +
+                 remedy_for("not permitted", kind)};
+  }
+  if (raw >= 0) close(raw);
   if (kind == NicMode::Kind::kAfXdp) {
     if (settings_.mtu > kXdpMtuMax) {
       return Error{"nic " + settings_.name + ": mtu " + std::to_string(settings_.mtu) +
@@ -185,10 +140,10 @@ std::string EthdevDevice::vdev_arguments() const {
   const std::string queues = std::to_string(settings_.queues);
   switch (settings_.mode.kind) {
     case NicMode::Kind::kAfPacket: {
-      const uint32_t frame = packet_frame_bytes(settings_.mtu);
+      const uint32_t frame = ring_frame_bytes(settings_.mtu);
       return "iface=" + interface.name + ",qpairs=" + queues +
              ",blocksz=" + std::to_string(4 * frame) + ",framesz=" + std::to_string(frame) +
-             ",framecnt=" + std::to_string(packet_frame_count(settings_.mtu)) + ",qdisc_bypass=1";
+             ",framecnt=" + std::to_string(ring_frames(settings_.mtu)) + ",qdisc_bypass=1";
     }
     case NicMode::Kind::kAfXdp: {
       // Busy polling serves the queue of a real NIC on our processor, without it the driver may
@@ -203,7 +158,7 @@ std::string EthdevDevice::vdev_arguments() const {
       if (driver_of_vdev(settings_.mode.device) == "net_memif" &&
           !argument_value(arguments, "bsize", nullptr)) {
         arguments += (arguments.empty() ? "" : ",") + std::string("bsize=") +
-                     std::to_string(data_room(settings_));
+                     std::to_string(data_room(settings_.mode.kind, settings_.mtu));
       }
       return arguments;
     }
@@ -299,11 +254,12 @@ Result<void> EthdevDevice::set_up_queue(uint16_t queue, const Plan& plan) {
   const auto port_id = static_cast<uint16_t>(port_id_);
   const std::string name = "mn" + std::to_string(settings_.index) + "q" + std::to_string(queue);
   rte_mempool* const pool = rte_pktmbuf_pool_create(
-      name.c_str(), pool_size(settings_), kPoolCache, 0,
-      static_cast<uint16_t>(data_room(settings_) + RTE_PKTMBUF_HEADROOM), numa_node_);
+      name.c_str(), pool_size(settings_.mode.kind), kPoolCache, 0,
+      static_cast<uint16_t>(data_room(settings_.mode.kind, settings_.mtu) + RTE_PKTMBUF_HEADROOM),
+      numa_node_);
   if (pool == nullptr) {
-    return failure("no memory for " + std::to_string(pool_size(settings_)) + " packet buffers (" +
-                   rte_strerror(rte_errno) +
+    return failure("no memory for " + std::to_string(pool_size(settings_.mode.kind)) +
+                   " packet buffers (" + rte_strerror(rte_errno) +
                    "); give more hugepages or set a larger memory in [machnet]");
   }
   pools_.push_back(pool);
@@ -382,7 +338,7 @@ void EthdevDevice::make_ports(const Plan& plan) {
     facts.rx_queue_depth = plan.rx_descriptors;
     if (settings_.mode.kind == NicMode::Kind::kAfPacket) {
       facts.tx_queue_depth = facts.rx_queue_depth =
-          static_cast<uint16_t>(packet_frame_count(settings_.mtu));
+          static_cast<uint16_t>(ring_frames(settings_.mtu));
     }
     facts.rx_checksum_offload = plan.rx_offloads != 0;
     facts.tx_checksum_offload = (plan.tx_offloads & kTxChecksums) == kTxChecksums;

@@ -43,9 +43,6 @@ class EthdevDevice {
   const Mac& mac() const { return mac_; }
   int numa_node() const { return numa_node_; }
 
-  // What start_eal must set aside for the packet buffers of such a device.
-  static uint64_t memory_needed(const EthdevSettings& settings);
-
  private:
   struct Plan;  // sizes and offloads
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "device/interface.h"
+#include "nic/buffer_plan.h"
 #include "nic/eal.h"
 #include "nic/ethdev.h"
 
@@ -91,7 +92,7 @@ Result<EalSettings> plan_eal(const NicSystemSettings& wanted,
   uint64_t needed = kBaseMemory;
   std::set<std::string> libraries;
   for (const EthdevSettings& device : devices) {
-    needed += EthdevDevice::memory_needed(device);
+    needed += buffer_memory(device.mode.kind, device.mtu, device.queues);
     for (const std::string& library : libraries_for(device.mode)) libraries.insert(library);
     if (device.pci_address.empty()) continue;
     eal.pci_addresses.push_back(device.pci_address);

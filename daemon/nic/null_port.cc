@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "nic/null_port.h"
 
+#include <sys/eventfd.h>
+
 #include "base/assert.h"
 
 namespace mn::nic {
@@ -11,12 +13,14 @@ constexpr size_t kCacheLine = 64;
 }  // namespace
 
 NullPort::NullPort(uint16_t mtu)
-    : frame_bytes_((mtu + kEthernetHeader + kCacheLine - 1) / kCacheLine * kCacheLine),
+    : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      frame_bytes_((mtu + kEthernetHeader + kCacheLine - 1) / kCacheLine * kCacheLine),
       memory_(kFrames * frame_bytes_) {
   facts_.mac = Mac{{0x02, 0, 0, 0, 0, 0}};  // locally administered: it never meets a cable
   facts_.mtu = mtu;
   facts_.tx_queue_depth = kFrames;
   facts_.rx_queue_depth = kFrames;
+  facts_.wake_fd = wake_.get();
   free_.reserve(kFrames);
   for (size_t i = 0; i < kFrames; ++i) free_.push_back(memory_.data() + i * frame_bytes_);
 }

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "nic/nic_port.h"
 
 namespace mn::nic {
@@ -31,6 +32,7 @@ class NullPort final : public NicPort {
   static constexpr size_t kFrames = 2 * kBurstMax;
 
   NicFacts facts_;
+  UniqueFd wake_;  // never readable: an engine may sleep on it for as long as nobody else wakes it
   size_t frame_bytes_;
   std::vector<uint8_t> memory_;  // kFrames frames
   std::vector<uint8_t*> free_;   // those nobody holds

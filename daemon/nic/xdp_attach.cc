@@ -29,6 +29,12 @@ asm(".section .rodata\n"
 extern "C" const uint8_t mn_xdp_object_begin[] __attribute__((visibility("hidden")));
 extern "C" const uint8_t mn_xdp_object_end[] __attribute__((visibility("hidden")));
 
+#ifdef __SANITIZE_ADDRESS__
+// DPDK's driver forgets the program that it loaded and its buffer area; the process keeps them to
+// its end.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libbpf.so\nleak:libxdp.so\n"; }
+#endif
+
 namespace mn::nic {
 
 namespace {
@@ -95,6 +101,7 @@ Result<int> open_steering_program(Ipv4 address) {
 }
 
 Result<bool> remove_stale_program(const device::Interface& interface) {
+  libbpf_set_print(nullptr);  // it would write to standard error
   const uint32_t id = program_id_on(interface.index);
   if (id == 0) return false;
   const std::string name = program_name(id);
