@@ -60,6 +60,7 @@ void Engine::run(Instant now, const EngineCommand& command) {
       answer(command, lanes_.add(command.lane) ? 0 : ENOBUFS);
       return;
     case Kind::kDrainLane:
+      read_out(now, command.lane);
       transport_.close_store(now, command.lane);
       draining_.push_back(command);
       return;
@@ -99,6 +100,17 @@ void Engine::run(Instant now, const EngineCommand& command) {
       transport_.abort_all(now, ipc::kEndDaemonStop);
       departing_.push_back(command);
       return;
+  }
+}
+
+// What the application submitted before it asked for the close belongs to the flows: nothing accepted is lost. Bounded by
+// what an honest application can have submitted.
+void Engine::read_out(Instant now, Lane* lane) {
+  const uint32_t entries_max = ipc::submit_capacity(lane->shape());
+  for (uint32_t read = 0; read < entries_max && lane->violation() == nullptr;) {
+    const size_t found = read_lane(now, lane);
+    if (found == 0) return;
+    read += static_cast<uint32_t>(found);
   }
 }
 

@@ -18,6 +18,10 @@ constexpr uint32_t kReleasesPerPoll = 512;     // of one lane
 constexpr uint32_t kSubmissionsPerPoll = 128;  // of one lane
 constexpr uint32_t kPacketsPerPoll = 64;
 constexpr uint32_t kDoorbellInterval = 64;     // polls between looks at parked lanes' doorbells
+// A connect hears within a second that nobody answers, and one lost request costs it little. RFC 1122 section
+// 2.3.2.1 asks for a limit on requests and suggests one a second; four, and then a pause, is ours.
+constexpr Duration kArpInterval = milliseconds(250);
+constexpr uint32_t kArpRequestsMax = 4;
 constexpr size_t kWaitingMax = 4096;
 constexpr size_t kPacketMax = 65536;
 }  // namespace
@@ -35,7 +39,9 @@ Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* c
                              .gateway = config.gateway,
                              .mtu = port->facts().mtu,
                              .announce = (config.address >> 24) != 127,
-                             .neighbors = {}}),
+                             .neighbors = {.request_interval = kArpInterval,
+                                           .requests_max = kArpRequestsMax,
+                                           .seed = config.transport.seed}}),
       transport_(config.transport),
       lanes_(command_fd_, port->facts().wake_fd),
       sender_(port),

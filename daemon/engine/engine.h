@@ -64,6 +64,7 @@ class Engine {
   // commands.cc
   size_t run_commands(Instant now);
   void run(Instant now, const EngineCommand& command);
+  void read_out(Instant now, Lane* lane);
   void connect(Instant now, const EngineCommand& command, uint32_t path);
   void continue_connects(Instant now, uint32_t path, bool reachable);
   void flow_stats(const EngineCommand& command);
