@@ -34,6 +34,7 @@ namespace {
 // sysexits.h and systemd.exec(5) know 78 as "configuration error".
 enum ExitCode { kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitConfig = 78 };
 
+constexpr char kNoDriver[] = "none";
 constexpr int kHeaders = 20 + 8 + 32;  // IPv4, UDP and ours: what an MTU holds besides payload
 
 struct Options {
@@ -159,7 +160,10 @@ Result<EngineUnit> make_engine(const config::NicConfig& wanted, const std::strin
   config.serves_loopback = serves_loopback;
   config.transport.mss = mss;
   // A full window of one flow fits the receive queue of a peer like us, with room for another's.
-  config.transport.window_packets_max = std::clamp<uint32_t>(nic.rx_queue_depth / 2, 64, 512);
+  // Without a NIC there is no queue; the default stands.
+  if (driver != kNoDriver) {
+    config.transport.window_packets_max = std::clamp<uint32_t>(nic.rx_queue_depth / 2, 64, 512);
+  }
   config.transport.seed = random_seed();
   unit.engine = std::make_unique<Engine>(config, port, counters, unit.notify.get());
 
@@ -167,7 +171,7 @@ Result<EngineUnit> make_engine(const config::NicConfig& wanted, const std::strin
   thread.idle = wanted.idle == config::Idle::kSpin ? IdleMode::kSpin : IdleMode::kAdaptive;
   thread.cpus = wanted.cpus;
   thread.name = "mn-" + wanted.name;
-  if (driver != "none") {
+  if (driver != kNoDriver) {
     thread.enter = [] {
       if (!nic::nic_thread_enter()) log_error("an engine thread could not register with DPDK");
     };
@@ -235,7 +239,7 @@ Result<void> serve(const config::Config& config) {
     return {};
   };
   if (config.nics.empty()) {
-    if (auto added = add(local_nic(), "none", &null_port); !added) return added;
+    if (auto added = add(local_nic(), kNoDriver, &null_port); !added) return added;
   } else {
     auto started = nic::NicSystem::start(nic_settings(config));
     if (!started) return Error{started.error()};

@@ -108,6 +108,7 @@ class Engine {
   transport::Transport transport_;
   LaneSet lanes_;
   FrameSender sender_;
+  std::array<RxFrame, kBurstMax> received_;   // of the burst being looked at
   transport::TransmitView view_;              // of the packet being sent
   std::vector<uint8_t> loop_;                 // one packet to ourselves
   std::vector<WaitingConnect> waiting_;       // capacity kWaitingMax
