@@ -54,8 +54,9 @@ void EngineThread::run() {
   if (config_.enter) config_.enter();
   Instant last_work = clock_now();
   Duration blind_sleep = kBlindSleepMin;
+  uint64_t rounds = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
-    heartbeat_.fetch_add(1, std::memory_order_relaxed);
+    heartbeat_.store(++rounds, std::memory_order_relaxed);
     const Instant now = clock_now();
     if (engine_->poll_once(now) > 0) {
       last_work = now;

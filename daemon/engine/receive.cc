@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // A packet's way in: port, frame, host or transport. What fails a check is dropped and counted.
-#include <array>
-
 #include "engine/engine.h"
 #include "wire/frame.h"
 
@@ -29,7 +27,7 @@ bool opens_flow(std::span<const uint8_t> packet) {
 }  // namespace
 
 size_t Engine::receive(Instant now) {
-  std::array<RxFrame, kBurstMax> frames;
+  const std::span<RxFrame> frames(received_);
   const size_t n = port_->rx_burst(frames);
   if (n == 0) return 0;
   uint64_t bytes = 0;
@@ -41,7 +39,7 @@ size_t Engine::receive(Instant now) {
     bytes += frames[i].length;
     receive_frame(now, frames[i]);
   }
-  port_->rx_release(std::span(frames).first(n));
+  port_->rx_release(frames.first(n));
   ipc::counter_add(counters_->rx_packets, n);
   ipc::counter_add(counters_->rx_bytes, bytes);
   return n;
