@@ -80,9 +80,10 @@ static int drain_events(struct Receiver* r) {
   return rc;
 }
 
+/* Until SIGTERM, and then until everything that has arrived was read. */
 static int receive_loop(struct Receiver* r, bool echo) {
-  while (!it_stop) {
-    if (r->messages >= r->options->stop_after && !it_resume) {
+  for (;;) {
+    if (!it_stop && r->messages >= r->options->stop_after && !it_resume) {
       if (!r->stopped) {
         r->stopped = true;
         printf("stopped\n");
@@ -96,11 +97,12 @@ static int receive_loop(struct Receiver* r, bool echo) {
     if (rc < 0) return it_call_failed("machnet_recv");
     if (rc > 0) {
       if (r->options->delay_us != 0) usleep(r->options->delay_us);
+    } else if (it_stop) {
+      return 0;
     } else if (machnet_wait(r->channel, -1) < 0 && errno != EINTR) {
       return it_call_failed("machnet_wait");
     }
   }
-  return 0;
 }
 
 int it_receive_main(const struct ItOptions* options, bool echo) {

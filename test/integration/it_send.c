@@ -163,7 +163,9 @@ static int leave(struct Sender* s, int rc, uint64_t start_ns) {
   printf("messages %" PRIu64 " seconds %.3f rate %.0f refused %" PRIu64 "\n", sent, seconds,
          (double)sent / seconds, s->refused);
   fflush(stdout);
+  const uint64_t leave_ns = it_now_ns();
   if (rc == 0 && machnet_detach(s->channel) != 0) return it_call_failed("machnet_detach");
+  printf("detached in %.1f ms\n", (double)(it_now_ns() - leave_ns) / 1e6);
   free(s->buffer);
   free(s->flows);
   return rc;

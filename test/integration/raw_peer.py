@@ -140,6 +140,31 @@ class RawFlow:
         self.send(wire.DATA, payload=payload, flags=flags, **fields)
         self.sequence = (self.sequence + 1) & 0xFFFFFFFF
 
+    def stream(self, payload, count, flags, first_flags, seconds=30):
+        """Sends data in order, as fast as it is acknowledged. Returns how many were, and why it ended:
+        "all", "reset" or "silence"."""
+        first, acked, next_one, window = self.sequence, 0, 0, 32
+        end = time.monotonic() + patience(seconds)
+        while acked < count and time.monotonic() < end:
+            while next_one < min(acked + window, count):
+                self.send(wire.DATA, payload=payload, flags=(flags if next_one else first_flags) |
+                          wire.ACK_NOW * (next_one + 1 == acked + window),
+                          sequence=(first + next_one) & 0xFFFFFFFF)
+                next_one += 1
+            heard = False
+            for packet in self.peer.packets(patience(0.2), self.own_port):
+                heard = True
+                if packet.kind == wire.RESET:
+                    return acked, "reset"
+                done = (packet.ack - first) & 0xFFFFFFFF
+                if acked < done <= next_one:
+                    acked, window = done, max(1, min(packet.window, 32))
+                    break
+            if not heard:
+                next_one = acked  # lost: again
+        self.sequence = (first + acked) & 0xFFFFFFFF
+        return acked, "all" if acked == count else "silence"
+
     def wait_for(self, condition, seconds=2):
         for packet in self.peer.packets(patience(seconds), self.own_port):
             if condition(packet):

@@ -67,8 +67,8 @@ class Bystanders:
 def hostile_application(build, mode):
     """An application that writes whatever it likes over its channel, next to an honest one."""
     bed = Bed(build, mode)
-    bystanders = Bystanders(bed)
     target = bed.b.server(port=901)
+    bystanders = Bystanders(bed)
     hostile = build.test_program("hostile_app")
     for attack, expected in ATTACKS.items():
         for flow in ([], [bed.b.address, "901"]):
@@ -91,8 +91,8 @@ def hostile_application(build, mode):
 def hostile_crowd(build, mode):
     """Ten hostile applications at once, killed in the middle of it, again and again."""
     bed = Bed(build, mode)
-    bystanders = Bystanders(bed)
     target = bed.b.server(port=901)
+    bystanders = Bystanders(bed)
     hostile = build.test_program("hostile_app")
     names = list(ATTACKS)
     for round_number in range(4):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Scenarios in which everybody behaves: what Machnet is for."""
+import json
 import os
 import re
 import signal
@@ -157,6 +158,7 @@ def corruption(build, mode):
     check(server_result(server)["wrong"] == 0, "a damaged message was delivered")
     bed.finish()
     _, _, corrupted = bed.losses()
+    say(f"{corrupted} packets were damaged")
     check(corrupted > 100, f"only {corrupted} packets were damaged")
 
 
@@ -223,12 +225,18 @@ def msg_gen(build, mode):
     """msg_gen with the flags its users know, verifying, and its JSON summary."""
     bed = Bed(build, mode)
     tool = build.tool("msg_gen")
-    server = bed.b.run([tool, "--local_ip", bed.b.address])
-    for extra in ([], ["--verify", "--msg_size", "9000"], ["--wait", "--flows", "4"]):
-        client = bed.a.run([tool, "--local_ip", bed.a.address, "--remote_ip", bed.b.address, "--msg_size",
-                            "64", "--msg_window", "16", "--duration", "2"] + extra)
-        client.expect_exit(0, 20)
+    server = bed.b.run([tool, "--local_ip", bed.b.address], name="msg_gen server")
+    server.expect("answering")
+    for extra in (["--msg_size", "64", "--duration", "2"],
+                  ["--msg_size", "9000", "--msg_nr", "3000", "--verify", "--local_port", "777"],
+                  ["--msg_size", "200", "--duration", "2", "--wait", "--flows", "4", "--threads", "2"]):
+        client = bed.a.run([tool, "--local_ip", bed.a.address, "--remote_ip", bed.b.address, "--remote_port",
+                            "888", "--msg_window", "16"] + extra, name="msg_gen")
+        client.expect_exit(0, 30)
         say(client.output().strip().splitlines()[-1])
+    client = bed.a.run([tool, "--remote_ip", bed.b.address, "--duration", "2", "--json"], name="msg_gen")
+    for line in client.expect_exit(0, 20).strip().splitlines():
+        check(isinstance(json.loads(line), dict), f"no JSON: {line}")
     server.signal(2)
     check(server.wait(3) == 0, f"msg_gen's server after Ctrl-C: {server.popen.returncode}")
     bed.finish()
