@@ -7,12 +7,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/assert.h"
 #include "libmachnet/tools/flags.h"
+#include "libmachnet/tools/inbox.h"
 #include "libmachnet/tools/run_loop.h"
 #include "stage_bed.h"
 
@@ -20,6 +21,7 @@ namespace mn::bench {
 namespace {
 
 constexpr size_t kBatchMax = 32;
+constexpr size_t kServerBytesMax = 32 * 1024;  // as in msg_gen
 
 enum Stage {
   kClientSend,
@@ -43,9 +45,11 @@ struct Run {
   uint64_t to_send = 0;  // requests not yet sent
   uint64_t outstanding = 0;
   uint64_t answered = 0;
+  std::optional<tools::Inbox> client_inbox, server_inbox;
   std::vector<uint8_t> message;
   std::array<MachnetIovec_t, kBatchMax> pieces{};
   std::array<MachnetMsgHdr_t, kBatchMax> headers{};
+  std::vector<MachnetIovec_t> buffers;  // of a long request
 };
 
 // A counter that is cheaper to read than the clock where there is one.
@@ -59,12 +63,24 @@ uint64_t cycles_now() {
 
 #define MN_STAGE __attribute__((noinline))
 
+// As msg_gen's client does it: short messages in batches, long ones written in place (which is the
+// application's own work, and not done here).
+int send_requests(Run* run, uint64_t room) {
+  void* channel = run->bed->client().application();
+  if (run->msg_size < tools::kInPlaceSize) {
+    const int wanted = static_cast<int>(std::min<uint64_t>(room, kBatchMax));
+    return machnet_sendmmsg(channel, run->headers.data(), wanted);
+  }
+  size_t count = run->buffers.size();
+  if (machnet_buffer_alloc(channel, run->msg_size, run->buffers.data(), &count) != 0) return 0;
+  const int result = machnet_buffer_send(channel, run->flow, run->buffers.data(), count);
+  MN_ASSERT(result == 0);
+  return 1;
+}
+
 MN_STAGE void stage_client_send(Run* run) {
   while (run->to_send > 0 && run->outstanding < run->window) {
-    const uint64_t room = std::min(run->to_send, run->window - run->outstanding);
-    const int wanted = static_cast<int>(std::min<uint64_t>(room, kBatchMax));
-    const int sent =
-        machnet_sendmmsg(run->bed->client().application(), run->headers.data(), wanted);
+    const int sent = send_requests(run, std::min(run->to_send, run->window - run->outstanding));
     if (sent <= 0) return;
     run->to_send -= static_cast<uint64_t>(sent);
     run->outstanding += static_cast<uint64_t>(sent);
@@ -78,30 +94,29 @@ MN_STAGE void stage_server_engine_in(Run* run) {
   run->bed->server().engine().poll_once(run->bed->tick());
 }
 
+// As msg_gen's server does it.
 MN_STAGE void stage_server(Run* run) {
-  void* channel = run->bed->server().application();
-  std::array<MachnetView_t, kBatchMax> views;
+  tools::Inbox& inbox = *run->server_inbox;
   std::array<MachnetMsgHdr_t, kBatchMax> headers;
-  int count = 0;
+  int received = 0;
   do {
-    count = 0;
-    while (count < static_cast<int>(kBatchMax) &&
-           machnet_recv_view(channel, &views[static_cast<size_t>(count)]) > 0) {
-      MachnetView_t& view = views[static_cast<size_t>(count)];
-      MachnetMsgHdr_t& header = headers[static_cast<size_t>(count)];
-      header.msg_size = static_cast<uint32_t>(view.size);
-      header.flow_info = {view.flow.dst_ip, view.flow.src_ip, view.flow.dst_port,
-                          view.flow.src_port};
-      header.msg_iov = const_cast<MachnetIovec_t*>(view.iov);
-      header.msg_iovlen = view.iovlen;
-      header.flags = 0;
-      count++;
-    }
+    received = inbox.receive(kBatchMax, kServerBytesMax);
+    const size_t count = inbox.count();
     if (count == 0) return;
-    const int sent = machnet_sendmmsg(channel, headers.data(), count);
-    MN_ASSERT(sent == count);
-    for (int i = 0; i < count; i++) machnet_view_release(channel, &views[static_cast<size_t>(i)]);
-  } while (count == static_cast<int>(kBatchMax));
+    for (size_t i = 0; i < count; i++) {
+      const tools::Received& request = inbox.at(i);
+      const MachnetFlow_t& flow = request.flow;
+      headers[i] = {static_cast<uint32_t>(request.size),
+                    {flow.dst_ip, flow.src_ip, flow.dst_port, flow.src_port},
+                    const_cast<MachnetIovec_t*>(request.pieces),
+                    request.piece_count,
+                    0};
+    }
+    const int sent =
+        machnet_sendmmsg(run->bed->server().application(), headers.data(), static_cast<int>(count));
+    MN_ASSERT(sent == static_cast<int>(count));
+    for (size_t i = 0; i < count; i++) inbox.drop_first();
+  } while (received == static_cast<int>(kBatchMax));
 }
 
 MN_STAGE void stage_server_engine_out(Run* run) {
@@ -112,14 +127,18 @@ MN_STAGE void stage_client_engine_in(Run* run) {
 }
 
 MN_STAGE void stage_client_receive(Run* run) {
-  void* channel = run->bed->client().application();
-  MachnetView_t view;
-  while (machnet_recv_view(channel, &view) > 0) {
-    MN_ASSERT(view.size == run->msg_size);
-    machnet_view_release(channel, &view);
-    run->outstanding--;
-    run->answered++;
-  }
+  tools::Inbox& inbox = *run->client_inbox;
+  const size_t messages_max = run->msg_size < tools::kInPlaceSize ? kBatchMax : 1;
+  int received = 0;
+  do {
+    received = inbox.receive(messages_max, SIZE_MAX);
+    while (inbox.count() > 0) {
+      MN_ASSERT(inbox.at(0).size == run->msg_size);
+      inbox.drop_first();
+      run->outstanding--;
+      run->answered++;
+    }
+  } while (received == static_cast<int>(messages_max));
 }
 
 using StageFunction = void (*)(Run*);
@@ -165,9 +184,12 @@ struct Options {
 void prepare(Run* run, StageBed* bed, const Options& options) {
   run->bed = bed;
   run->flow = bed->connect();
+  run->client_inbox.emplace(bed->client().application());
+  run->server_inbox.emplace(bed->server().application());
   run->msg_size = options.msg_size;
   run->window = options.window;
   run->message.assign(options.msg_size, 0x5a);
+  run->buffers.resize(options.msg_size / bed->client().shape().buffer_size + 1);
   for (size_t i = 0; i < kBatchMax; i++) {
     run->pieces[i] = {run->message.data(), options.msg_size};
     run->headers[i] = {static_cast<uint32_t>(options.msg_size), run->flow, &run->pieces[i], 1, 0};

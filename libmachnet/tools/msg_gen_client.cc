@@ -9,9 +9,6 @@ namespace mn::tools {
 namespace {
 
 constexpr size_t kBatchMax = 32;
-// From here on messages are written where the service reads them; below, a copy of a message that
-// is in the cache costs less than the two calls more.
-constexpr size_t kInPlaceSize = 2048;
 constexpr uint64_t kEventPasses = 1024;  // busy passes between two looks at the events
 constexpr size_t kNoFlow = UINT32_MAX;
 
@@ -46,6 +43,7 @@ bool ClientWorker::connect(std::string* ret_error) {
     *ret_error = system_error("cannot attach to machnetd");
     return false;
   }
+  inbox_.emplace(channel_.get());
   for (Flow& flow : flows_) {
     const uint16_t port = flow.name.dst_port;
     if (machnet_connect(channel_.get(), options_.local_ip.c_str(), options_.remote_ip.c_str(), port,
@@ -114,42 +112,32 @@ void ClientWorker::run() {
 }
 
 size_t ClientWorker::receive() {
-  std::array<MachnetView_t, kBatchMax> views;
   // Several long messages at a time would only leave the cache before they are looked at.
-  const size_t views_max = options_.msg_size < kInPlaceSize ? kBatchMax : 1;
-  size_t count = 0;
-  while (count < views_max) {
-    const int result = machnet_recv_view(channel_.get(), &views[count]);
-    if (result == 0) break;
-    if (result < 0) {
-      fail(system_error("cannot receive"));
-      break;
-    }
-    count++;
-  }
+  const size_t messages_max = options_.msg_size < kInPlaceSize ? kBatchMax : 1;
+  if (inbox_->receive(messages_max, SIZE_MAX) < 0) fail(system_error("cannot receive"));
+  const size_t count = inbox_->count();
   if (count == 0) return 0;
   // One look at the clock for all: a round trip is never reported shorter than it was.
   const uint64_t now_ns = clock_ns();
   for (size_t i = 0; i < count; i++) {
-    complete(views[i], now_ns);
-    machnet_view_release(channel_.get(), &views[i]);
+    complete(inbox_->at(0), now_ns);
+    inbox_->drop_first();
   }
   return count;
 }
 
-void ClientWorker::complete(const MachnetView_t& view, uint64_t now_ns) {
-  const uint32_t index = flow_by_port_[view.flow.dst_port];
-  if (index == kNoFlow || outstanding(flows_[index]) == 0 || view.size != options_.msg_size) {
-    fail("msg_gen: an answer of " + std::to_string(view.size) + " bytes nobody asked for on " +
-         format_flow(view.flow));
+void ClientWorker::complete(const Received& answer, uint64_t now_ns) {
+  const uint32_t index = flow_by_port_[answer.flow.dst_port];
+  if (index == kNoFlow || outstanding(flows_[index]) == 0 || answer.size != options_.msg_size) {
+    fail("msg_gen: an answer of " + std::to_string(answer.size) + " bytes nobody asked for on " +
+         format_flow(answer.flow));
     return;
   }
   Flow& flow = flows_[index];
   const uint64_t sequence = flow.answered++;
-  const std::span<const MachnetIovec_t> pieces(view.iov, view.iovlen);
   MessageStamp stamp{sequence, 0};
   if (options_.msg_size >= kStampSize) {
-    stamp = read_stamp(pieces);
+    stamp = read_stamp(answer.iov());
   } else {
     stamp.sent_ns = flow.sent_ns[sequence % options_.msg_window];
   }
@@ -157,7 +145,7 @@ void ClientWorker::complete(const MachnetView_t& view, uint64_t now_ns) {
   WorkerStats::add(stats_.messages, 1);
   WorkerStats::add(stats_.bytes, options_.msg_size);
   if (options_.verify &&
-      (stamp.sequence != sequence || !check_pattern(sequence, view.size, pieces))) {
+      (stamp.sequence != sequence || !check_pattern(sequence, answer.size, answer.iov()))) {
     if (stats_.corrupt.load(std::memory_order_relaxed) == 0) {
       std::fprintf(stderr, "msg_gen: message %llu of %s is not what was sent\n",
                    static_cast<unsigned long long>(sequence), format_flow(flow.name).c_str());

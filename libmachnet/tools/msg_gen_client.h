@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "libmachnet/tools/message_pattern.h"
+#include "libmachnet/tools/inbox.h"
 #include "libmachnet/tools/msg_gen_options.h"
 #include "libmachnet/tools/msg_gen_worker.h"
 #include "libmachnet/tools/reporter.h"
@@ -41,10 +43,10 @@ class ClientWorker {
 
   bool finished() const;
   size_t receive();
-  void complete(const MachnetView_t& view, uint64_t now_ns);
+  void complete(const Received& answer, uint64_t now_ns);
   size_t send();
-  int send_batch();  // messages copied into the channel
-  int send_in_place();
+  int send_batch();     // short messages, copied into the channel
+  int send_in_place();  // a long one, written where the service reads it
   void write_message(Flow* flow, uint64_t sequence, uint64_t now_ns, void* front,
                      std::span<const MachnetIovec_t> pieces);
   bool check_events();
@@ -54,6 +56,7 @@ class ClientWorker {
   RunLoop* loop_;
   WorkerStats stats_;
   ChannelHandle channel_;
+  std::optional<Inbox> inbox_;
   std::vector<Flow> flows_;
   std::vector<uint32_t> flow_by_port_;  // local port -> index into flows_
   std::vector<uint32_t> ready_;         // a ring of flows that may send

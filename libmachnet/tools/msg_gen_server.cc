@@ -2,6 +2,7 @@
 #include "libmachnet/tools/msg_gen_server.h"
 
 #include <algorithm>
+#include <array>
 
 namespace mn::tools {
 namespace {
@@ -27,6 +28,7 @@ bool ServerWorker::listen(std::string* ret_error) {
     *ret_error = system_error("cannot attach to machnetd");
     return false;
   }
+  inbox_.emplace(channel_.get());
   if (machnet_listen(channel_.get(), options_.local_ip.c_str(), port_) != 0) {
     *ret_error =
         system_error("cannot listen on " + options_.local_ip + ":" + std::to_string(port_));
@@ -39,8 +41,8 @@ void ServerWorker::run() {
   IdleStep idle(channel_.get(), options_.wait);
   uint64_t passes = 0;
   while (!failed_ && loop_->phase() == RunPhase::kRunning) {
-    const size_t received = receive();
-    const bool busy = received + answer() > 0;
+    const int received = receive();
+    const bool busy = answer() > 0 || received > 0;
     if (busy) {
       idle.reset();
       // Events must not pile up while clients keep this thread busy.
@@ -49,41 +51,30 @@ void ServerWorker::run() {
     if (failed_ || !check_events()) break;
     if (!busy && !idle.step()) fail(system_error("machnetd is gone"));
   }
-  while (first_ != last_) forget_first();
+  while (inbox_->count() > 0) inbox_->drop_first();
   loop_->worker_done();
   channel_.detach();
 }
 
-size_t ServerWorker::receive() {
-  size_t count = 0;
-  while (last_ - first_ < kPendingMax && pending_bytes_ < kPendingBytesMax && count < kBatchMax) {
-    MachnetView_t* view = &pending_[last_ % kPendingMax];
-    const int result = machnet_recv_view(channel_.get(), view);
-    if (result == 0) break;
-    if (result < 0) {
-      fail(system_error("machnetd is gone"));
-      break;
-    }
-    pending_bytes_ += view->size;
-    last_++;
-    count++;
-  }
+int ServerWorker::receive() {
+  const int count = inbox_->receive(kBatchMax, kPendingBytesMax);
+  if (count < 0) fail(system_error("machnetd is gone"));
   return count;
 }
 
 size_t ServerWorker::answer() {
   std::array<MachnetMsgHdr_t, kBatchMax> headers;
-  const size_t count = std::min(last_ - first_, kBatchMax);
-  if (count == 0) return 0;
+  const size_t count = std::min(inbox_->count(), kBatchMax);
+  if (count == 0 || failed_) return 0;
   for (size_t i = 0; i < count; i++) {
-    const MachnetView_t& view = pending_[(first_ + i) % kPendingMax];
+    const Received& request = inbox_->at(i);
+    const MachnetFlow_t& flow = request.flow;
     headers[i] = {};
-    headers[i].msg_size = static_cast<uint32_t>(view.size);
-    headers[i].flow_info = {view.flow.dst_ip, view.flow.src_ip, view.flow.dst_port,
-                            view.flow.src_port};
-    // Gathered from where the request stands: one copy, no buffer in between.
-    headers[i].msg_iov = const_cast<MachnetIovec_t*>(view.iov);
-    headers[i].msg_iovlen = view.iovlen;
+    headers[i].msg_size = static_cast<uint32_t>(request.size);
+    headers[i].flow_info = {flow.dst_ip, flow.src_ip, flow.dst_port, flow.src_port};
+    // A long one is gathered from where the request stands: one copy, no buffer in between.
+    headers[i].msg_iov = const_cast<MachnetIovec_t*>(request.pieces);
+    headers[i].msg_iovlen = request.piece_count;
   }
   const int sent = machnet_sendmmsg(channel_.get(), headers.data(), static_cast<int>(count));
   if (sent <= 0) {  // errno tells of the first message
@@ -92,24 +83,17 @@ size_t ServerWorker::answer() {
       fail(system_error("cannot send"));
       return 0;
     }
-    forget_first();  // its client is gone
+    inbox_->drop_first();  // its client is gone
     return 1;
   }
   size_t bytes = 0;
   for (int i = 0; i < sent; i++) {
-    bytes += pending_[first_ % kPendingMax].size;
-    forget_first();
+    bytes += inbox_->at(0).size;
+    inbox_->drop_first();
   }
   WorkerStats::add(stats_.messages, static_cast<uint64_t>(sent));
   WorkerStats::add(stats_.bytes, bytes);
   return static_cast<size_t>(sent);
-}
-
-void ServerWorker::forget_first() {
-  MachnetView_t* view = &pending_[first_ % kPendingMax];
-  pending_bytes_ -= view->size;
-  machnet_view_release(channel_.get(), view);
-  first_++;
 }
 
 bool ServerWorker::check_events() {

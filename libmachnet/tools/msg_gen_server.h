@@ -4,10 +4,11 @@
 // on.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "libmachnet/tools/inbox.h"
 #include "libmachnet/tools/msg_gen_options.h"
 #include "libmachnet/tools/msg_gen_worker.h"
 #include "libmachnet/tools/reporter.h"
@@ -24,11 +25,8 @@ class ServerWorker {
   WorkerStats* stats() { return &stats_; }
 
  private:
-  static constexpr size_t kPendingMax = 64;  // a power of two
-
-  size_t receive();
+  int receive();
   size_t answer();
-  void forget_first();
   bool check_events();
   void fail(const std::string& message);
 
@@ -37,11 +35,7 @@ class ServerWorker {
   RunLoop* loop_;
   WorkerStats stats_;
   ChannelHandle channel_;
-  // Received and not yet answered, oldest at first_ % kPendingMax.
-  std::array<MachnetView_t, kPendingMax> pending_;
-  size_t first_ = 0;
-  size_t last_ = 0;
-  size_t pending_bytes_ = 0;
+  std::optional<Inbox> inbox_;  // received and not yet answered
   bool failed_ = false;
 };
 
