@@ -12,6 +12,7 @@ import lint
 ALLOWED = re.compile("|".join([
     r"mn::.*",                        # of other archives of ours, see OURS
     r"mem(cpy|move|set|cmp|chr)", r"__mem(cpy|move|set)_chk", r"str(len|cmp|ncmp)", r"bcmp",
+    r"__(popcount|ctz|clz|ffs|mul|u?div|u?mod|u?divmod)[sdt]i[234]",  # arithmetic of the compiler's own
     r"_GLOBAL_OFFSET_TABLE_", r"__stack_chk_fail", r"__cpu_model", r"__cpu_indicator_init",
     r"__cxa_pure_virtual", r"__gxx_personality_v0", r"_Unwind_Resume",
     r"(vtable|typeinfo|typeinfo name) for mn::.*", r"vtable for __cxxabiv1::.*",
