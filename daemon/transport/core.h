@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Core: what the flows of one engine share: slots, tables, block pools, timers, lists of who has something to
+// send or to say. The concepts of the protocol (handshake.h, sender.h, scoreboard.h, loss_detection.h, receiver.h,
+// lifecycle.h) are functions on a Core and one of its Flows. One thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/fixed_array.h"
+#include "base/index_pool.h"
+#include "base/keyed_hash.h"
+#include "transport/block_pool.h"
+#include "transport/flow.h"
+#include "transport/flow_table.h"
+#include "transport/listener_table.h"
+#include "transport/timer_wheel.h"
+#include "transport/transport.h"
+
+namespace mn::transport {
+
+constexpr uint16_t kMssMin = 64;          // a peer that takes less is refused
+constexpr uint32_t kFlowTurnPackets = 8;  // of one flow before the next flow of its store
+constexpr uint32_t kStoreTurnPackets = 32;
+
+// A reset for a packet that found no flow.
+struct StrayReset {
+  FourTuple tuple;
+  uint32_t path;
+  uint32_t tag;
+  uint32_t sequence;
+  uint8_t flags;
+};
+
+// Resets of strays that wait, and how many more may be sent: whoever forges packets gets few answers.
+struct StrayResets {
+  static constexpr uint32_t kWaitingMax = 64;
+  static constexpr uint32_t kBurst = 128;
+  static constexpr Duration kInterval = milliseconds(1);  // one more
+
+  StrayReset waiting[kWaitingMax];
+  uint32_t head = 0;
+  uint32_t count = 0;
+  uint32_t tokens = kBurst;
+  Instant refilled_at;
+};
+
+struct Core {
+  explicit Core(const TransportConfig& config);
+
+  TransportConfig config;
+  TransportCounters counters;
+
+  // Slots are constructed when first used: a table for many flows costs no memory before there are many.
+  struct alignas(alignof(Flow)) FlowMemory {
+    std::byte bytes[sizeof(Flow)];
+  };
+  FixedArray<FlowMemory> flow_memory;
+  FixedArray<uint16_t> generations;  // of each slot; never 0 in a handle
+  IndexPool flow_pool;
+  uint32_t flows_touched = 0;
+  uint32_t half_open = 0;
+
+  FlowTable table;
+  BlockPool<TxBlock> tx_blocks;
+  BlockPool<RxBlock> rx_blocks;
+  TimerWheel wheel;
+  ListenerTable listeners;
+  List ready_stores;
+  StoreState orphans;  // flows without a store: resets and late acks
+  List lingering;      // kDead flows that may go when slots are short, oldest first, by store_link
+  List events;
+  StrayResets stray_resets;
+  KeyedHash secret;
+  uint64_t secrets_used = 0;
+
+  Flow* flow_at(uint32_t index) { return reinterpret_cast<Flow*>(&flow_memory.data()[index]); }
+  const Flow* flow_at(uint32_t index) const {
+    return reinterpret_cast<const Flow*>(&flow_memory.data()[index]);
+  }
+  // nullptr: no such flow, or a later one in its slot.
+  Flow* find(FlowHandle handle) {
+    const uint32_t index = handle & 0xffff;
+    if (index >= flows_touched) return nullptr;
+    Flow* flow = flow_at(index);
+    return flow->handle == handle ? flow : nullptr;
+  }
+
+  Flow* take_flow();  // nullptr: all in use. State is the caller's to set
+  void release_if_done(Flow* flow);  // frees the slot of a kDead flow with nothing left to do
+  uint32_t random();  // unpredictable for a peer
+  uint32_t random_tag();
+
+  void attach(Flow* flow, MessageStore* store);
+  void post_event(Flow* flow);
+  void queue_stray_reset(Instant now, const StrayReset& reset);
+};
+
+inline Flow* flow_of_timer(TimerNode* node) {
+  static_assert(offsetof(Flow, timer) == 0);
+  return reinterpret_cast<Flow*>(node);
+}
+#define MN_FLOW_OF(link, member) \
+  (reinterpret_cast<Flow*>(reinterpret_cast<std::byte*>(link) - offsetof(Flow, member)))
+#define MN_STORE_STATE_OF(link) \
+  (reinterpret_cast<StoreState*>(reinterpret_cast<std::byte*>(link) - offsetof(StoreState, ready_link)))
+
+// The flow may have something to send: poll_transmit will ask it.
+inline void mark_ready(Core& core, Flow& flow) {
+  if (flow.ready_link.linked()) return;
+  flow.group->ready_flows.push_back(&flow.ready_link);
+  if (!flow.group->ready_link.linked()) core.ready_stores.push_back(&flow.group->ready_link);
+}
+
+// Makes sure that the flow's timer fires at `at` or before. Later deadlines are found when it fires, so that
+// deadlines that move on with each packet do not touch the wheel.
+inline void need_timer(Core& core, Flow& flow, Instant at) {
+  if (at.ns < flow.timer.at_ns) core.wheel.set(&flow.timer, at);
+}
+
+inline SentPacket& sent_packet(Core& core, Flow& flow, Seqno s) {
+  return core.tx_blocks[flow.tx_blocks[block_slot(s)]].packets[record_slot(s)];
+}
+
+}  // namespace mn::transport
