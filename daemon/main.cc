@@ -130,7 +130,8 @@ nic::NicSystemSettings nic_settings(const config::Config& config) {
   settings.memory_bytes = config.memory_bytes;
   for (const config::NicConfig& nic : config.nics) {
     settings.nics.push_back(
-        {.name = nic.name, .mode = nic.mode, .mtu = nic.mtu, .engines = nic.engines});
+        {.name = nic.name, .mode = nic.mode, .mtu = nic.mtu, .engines = nic.engines,
+         .address = nic.address});
   }
   return settings;
 }

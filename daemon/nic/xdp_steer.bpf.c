@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The XDP program of mode af_xdp: gives the service the frames that are for its address (IPv4 and ARP) and
- * leaves everything else on the interface to the kernel, so that both can use one NIC. When the service has
- * died its socket is gone from the map and everything goes to the kernel. Loaded by DPDK's af_xdp driver,
- * which wants one program and a map called xsks_map. */
+/* The XDP program of mode af_xdp: gives the service the frames that are for its address (IPv4 and
+ * ARP) and leaves everything else on the interface to the kernel, so that both can use one NIC.
+ * When the service has died its socket is gone from the map and everything goes to the kernel.
+ * Loaded by DPDK's af_xdp driver, which wants one program and a map called xsks_map. */
+/* The first makes the types that the helpers need. */
+/* clang-format off */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+/* clang-format on */
 
 struct {
   __uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -16,7 +18,8 @@ struct {
   __type(value, __u32);
 } xsks_map SEC(".maps");
 
-/* Filled in by xdp_attach.cc in the copy that it hands to the driver: the mark is how it finds the place. */
+/* Filled in by xdp_attach.cc in the copy that it hands to the driver: the mark is how it finds the
+ * place. */
 volatile const struct {
   __u64 mark;
   __u32 address; /* as on the cable; 0: every frame is for the service */
