@@ -21,7 +21,8 @@ namespace mn::control {
 namespace {
 
 constexpr int kAcceptsPerTurn = 16;
-constexpr uint32_t kDeniedMax = 64;  // connections beyond the limit that are told so
+constexpr int kSessionsPerTurn = 64;  // one message of each
+constexpr uint32_t kDeniedMax = 64;   // connections beyond the limit that are told so
 
 // Answers of engines before new work; requests of sessions before new sessions.
 constexpr int64_t kEnginePriority = -10;
@@ -62,9 +63,7 @@ class ControlServer::Impl final : public SessionHost {
 
  private:
   struct Connection {
-    Impl* server = nullptr;
     std::shared_ptr<Session> session;
-    EventSource io;
     EventSource timer;
   };
 
@@ -76,7 +75,10 @@ class ControlServer::Impl final : public SessionHost {
     static_cast<Impl*>(self)->accept_some();
     return 0;
   }
-  static int on_session(sd_event_source*, int, uint32_t events, void* connection);
+  static int on_sessions(sd_event_source*, int, uint32_t, void* self) {
+    static_cast<Impl*>(self)->serve_sessions();
+    return 0;
+  }
   static int on_session_timer(sd_event_source*, uint64_t, void* connection);
   static int on_signal(sd_event_source*, const signalfd_siginfo* info, void* self) {
     static_cast<Impl*>(self)->stop(info->ssi_signo);
@@ -88,6 +90,7 @@ class ControlServer::Impl final : public SessionHost {
     return sd_event_exit(static_cast<Impl*>(self)->loop_.get(), 0);
   }
 
+  void serve_sessions();
   void accept_some();
   void refuse_for_lack_of_descriptors();
   void admit(UniqueFd fd);
@@ -101,6 +104,10 @@ class ControlServer::Impl final : public SessionHost {
   Requests requests_;
   const SessionContext context_;
   std::vector<EventSource> sources_;  // of engines and signals
+  // Sessions have an epoll of their own inside the loop's: sd-event collects all that is ready
+  // before it dispatches one, so a crowd that leaves at once would cost the square of its size.
+  UniqueFd session_epoll_;
+  EventSource session_source_;
   EventSource accept_source_;
   EventSource stop_timer_;
   UniqueFd spare_fd_;  // given up to refuse a client when no descriptor is left
@@ -127,6 +134,12 @@ Result<void> ControlServer::Impl::open() {
         sd_event_add_signal(loop_.get(), sources_.emplace_back().put(), number, on_signal, this);
     if (result < 0) return loop_error("a signal", result);
   }
+  session_epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!session_epoll_) return loop_error("the sessions", -errno);
+  result = sd_event_add_io(loop_.get(), session_source_.put(), session_epoll_.get(), EPOLLIN,
+                           on_sessions, this);
+  if (result < 0) return loop_error("the sessions", result);
+  sd_event_source_set_priority(session_source_.get(), kSessionPriority);
   result =
       sd_event_add_io(loop_.get(), accept_source_.put(), socket_->fd(), EPOLLIN, on_accept, this);
   if (result < 0) return loop_error("the socket", result);
@@ -169,14 +182,12 @@ void ControlServer::Impl::admit(UniqueFd fd) {
   const uid_t uid = peer.uid;
   const int raw_fd = fd.get();
   auto session = std::make_shared<Session>(std::move(fd), std::move(peer), context_);
-  Connection& connection = connections_[session.get()];
-  connection.server = this;
-  connection.session = session;
+  connections_[session.get()].session = session;
   const uint32_t of_user = ++connections_of_user_[uid];
-  int result =
-      sd_event_add_io(loop_.get(), connection.io.put(), raw_fd, EPOLLIN, on_session, &connection);
-  if (result >= 0) result = sd_event_source_set_priority(connection.io.get(), kSessionPriority);
-  if (result < 0) return session->stop(-result, "no event source for its connection");
+  epoll_event wanted{.events = EPOLLIN, .data = {.ptr = session.get()}};
+  if (epoll_ctl(session_epoll_.get(), EPOLL_CTL_ADD, raw_fd, &wanted) != 0) {
+    return session->stop(errno, "its connection cannot be watched");
+  }
   session->start();
   const bool allowed = peer_allowed(session->peer(), socket_->policy(), geteuid());
   const bool has_room = connections_.size() <= settings_.connections &&
@@ -191,26 +202,30 @@ void ControlServer::Impl::admit(UniqueFd fd) {
   }
 }
 
-int ControlServer::Impl::on_session(sd_event_source*, int, uint32_t events, void* pointer) {
-  const auto session = static_cast<Connection*>(pointer)->session;
-  if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
-    session->on_hang_up();
-  } else {
-    session->on_readable();
+void ControlServer::Impl::serve_sessions() {
+  epoll_event ready[kSessionsPerTurn];
+  const int count = epoll_wait(session_epoll_.get(), ready, kSessionsPerTurn, 0);
+  for (int i = 0; i < count; i++) {
+    const auto it = connections_.find(static_cast<Session*>(ready[i].data.ptr));
+    if (it == connections_.end()) continue;
+    const auto session = it->second.session;
+    if ((ready[i].events & (EPOLLHUP | EPOLLERR)) != 0) {
+      session->on_hang_up();
+    } else {
+      session->on_readable();
+    }
   }
-  return 0;
 }
 
-int ControlServer::Impl::on_session_timer(sd_event_source*, uint64_t, void* pointer) {
-  const auto session = static_cast<Connection*>(pointer)->session;
+int ControlServer::Impl::on_session_timer(sd_event_source*, uint64_t, void* connection) {
+  const auto session = static_cast<Connection*>(connection)->session;
   session->on_timer();
   return 0;
 }
 
 void ControlServer::Impl::set_reading(Session* session, bool reading) {
-  const auto it = connections_.find(session);
-  if (it == connections_.end()) return;
-  sd_event_source_set_io_events(it->second.io.get(), reading ? uint32_t{EPOLLIN} : 0);
+  epoll_event wanted{.events = reading ? uint32_t{EPOLLIN} : 0, .data = {.ptr = session}};
+  epoll_ctl(session_epoll_.get(), EPOLL_CTL_MOD, session->fd(), &wanted);
 }
 
 void ControlServer::Impl::set_timer(Session* session, Duration delay) {
@@ -246,9 +261,7 @@ void ControlServer::Impl::stop(uint32_t signal_number) {
   accept_source_.reset();
   socket_->close_and_remove();
   // Nothing new from now on; requests in hand are answered.
-  for (auto& [session, connection] : connections_) {
-    sd_event_source_set_enabled(connection.io.get(), SD_EVENT_OFF);
-  }
+  session_source_.reset();
   engines_running_ = engines_.size();
   for (const auto& engine : engines_) {
     engine->send({.kind = EngineCommand::Kind::kStop}, [this](const EngineEvent&) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 namespace mn::control {
 namespace {
@@ -52,8 +53,10 @@ void Session::on_readable() {
                               std::to_string(sizeof(message)) + " bytes");
   }
   busy_ = true;
-  context_.host->set_reading(this, false);
   on_message(message);
+  if (!busy_ || ended()) return;
+  paused_ = true;
+  context_.host->set_reading(this, false);
 }
 
 void Session::on_message(const ControlMessage& message) {
@@ -220,7 +223,7 @@ void Session::reply(ControlMessage message, std::span<const int> descriptors) {
     return end(std::string("it does not read its replies: ") + strerror(errno), false);
   }
   busy_ = false;
-  context_.host->set_reading(this, true);
+  if (std::exchange(paused_, false)) context_.host->set_reading(this, true);
 }
 
 bool Session::send(ControlMessage* message, std::span<const int> descriptors) {

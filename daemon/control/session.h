@@ -99,6 +99,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const SessionContext context_;
   State state_ = State::kHello;
   bool busy_ = false;             // a request is being worked on
+  bool paused_ = false;           // and nothing is read meanwhile
   ipc::ControlHeader request_{};  // its header
   ChannelId channel_ = 0;
   Outcome denial_;
