@@ -103,8 +103,8 @@ void Engine::run(Instant now, const EngineCommand& command) {
   }
 }
 
-// What the application submitted before it asked for the close belongs to the flows: nothing accepted is lost. Bounded by
-// what an honest application can have submitted.
+// What the application submitted before it asked for the close belongs to the flows: nothing accepted
+// is lost. Bounded by what an honest application can have submitted.
 void Engine::read_out(Instant now, Lane* lane) {
   const uint32_t entries_max = ipc::submit_capacity(lane->shape());
   for (uint32_t read = 0; read < entries_max && lane->violation() == nullptr;) {
