@@ -57,13 +57,18 @@ class Lab:
         else:
             self._veth("a", INTERFACE, "b", INTERFACE)
         for host in ("a", "b"):
-            address = f"{ADDRESS[host]}/{PREFIX}"
-            run("ip", "-n", self.ns(host), "address", "add", address, "dev", INTERFACE)
             run("ip", "-n", self.ns(host), "link", "set", INTERFACE, "up")
             run("ip", "-n", self.ns(host), "link", "set", "lo", "up")
         if self.loss_ppm:
             self._start_loss()
         return self
+
+    def give_addresses(self, to_kernel):
+        """The hosts' addresses belong to their kernels, or to the machnetd there: not to both."""
+        for host in ("a", "b"):
+            run("ip", "-n", self.ns(host), "address", "flush", "dev", INTERFACE)
+            if to_kernel:
+                run("ip", "-n", self.ns(host), "address", "add", f"{ADDRESS[host]}/{PREFIX}", "dev", INTERFACE)
 
     def ns(self, host):
         return self.prefix + host
@@ -81,9 +86,9 @@ class Lab:
                     "tso", "off", "gso", "off", "gro", "off", check=False)
 
     def _start_loss(self):
-        support = os.path.join(self.build, "test", "support")
-        program = os.path.join(support, "xdp_loss")
-        process = self.start("m", [program, os.path.join(support, "xdp_loss.bpf.o"), "--drop",
+        directory = os.path.join(self.build, "test", "integration")
+        program = os.path.join(directory, "xdp_loss")
+        process = self.start("m", [program, os.path.join(directory, "xdp_loss.bpf.o"), "--drop",
                                    str(self.loss_ppm), "ma", "mb"], stdout=subprocess.PIPE)
         if "ready" not in process.stdout.readline():
             raise LabError("the loss program does not start: " + self.log_of(process))

@@ -30,6 +30,7 @@ class Kernel:
 
     def open(self, lab):
         self.lab = lab
+        lab.give_addresses(to_kernel=True)
 
     def measure(self, size, window, seconds, warmup):
         if self.proto == "udp" and size > UDP_LARGEST:
@@ -65,6 +66,7 @@ class Machnet:
 
     def open(self, lab):
         self.lab = lab
+        lab.give_addresses(to_kernel=False)
         self.daemons = [lab.start_machnetd(host, self.mode_of(host), self.mtu) for host in ("a", "b")]
         time.sleep(0.3)  # memif joins, links come up
 
