@@ -98,6 +98,9 @@ def main():
 
 
 def show_daemons():
+    """What each process said, and what those that still run are doing."""
+    listing = subprocess.run(["ps", "-eLo", "pid,comm,stat,wchan:24,pcpu"], capture_output=True, text=True)
+    print(listing.stdout)
     for name in sorted(os.listdir("/tmp")):
         if name.startswith("out-"):
             with open(f"/tmp/{name}", errors="replace") as file:
