@@ -50,14 +50,14 @@ class Lab:
             self._namespace(host)
         if self.loss_ppm:
             self._namespace("m")
-            self._veth("a", INTERFACE, "m", "ma")
-            self._veth("b", INTERFACE, "m", "mb")
-            for name in ("ma", "mb"):
-                run("ip", "-n", self.ns("m"), "link", "set", name, "up")
+            self._veth("a", INTERFACE, "m", "cable0")
+            self._veth("b", INTERFACE, "m", "cable1")
+            for name in ("cable0", "cable1"):
+                run("ip", "-n", self.ns("m"), "link", "set", "dev", name, "up")
         else:
             self._veth("a", INTERFACE, "b", INTERFACE)
         for host in ("a", "b"):
-            run("ip", "-n", self.ns(host), "link", "set", INTERFACE, "up")
+            run("ip", "-n", self.ns(host), "link", "set", "dev", INTERFACE, "up")
             run("ip", "-n", self.ns(host), "link", "set", "lo", "up")
         if self.loss_ppm:
             self._start_loss()
@@ -89,7 +89,7 @@ class Lab:
         directory = os.path.join(self.build, "test", "integration")
         program = os.path.join(directory, "xdp_loss")
         process = self.start("m", [program, os.path.join(directory, "xdp_loss.bpf.o"), "--drop",
-                                   str(self.loss_ppm), "ma", "mb"], stdout=subprocess.PIPE)
+                                   str(self.loss_ppm), "cable0", "cable1"], stdout=subprocess.PIPE)
         if "ready" not in process.stdout.readline():
             raise LabError("the loss program does not start: " + self.log_of(process))
 
