@@ -131,6 +131,22 @@ void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
   write_record(core, now, flow, s, packet, ack_now, view);
 }
 
+// The lost packet to send again: the first that was judged, or, when the peer's window shrank and has no room for
+// that one now, the oldest for which it has. The list is in the order of judgement, so the first says nothing about the
+// others. False: the peer has room for none.
+bool choose_lost(Core& core, Flow& flow, Seqno* ret_s) {
+  const Seqno first = seqno_of_slot(flow, flow.lost.head);
+  const bool is_close = (sent_packet(core, flow, first).flags & SentPacket::kClose) != 0;
+  *ret_s = first;
+  if (flow.tx_limit - first > 0 || is_close) return true;
+  for (Seqno s = flow.tx_first; before(s, flow.tx_limit) && before(s, flow.tx_next); ++s) {
+    if (sent_packet(core, flow, s).place != SentPacket::kLost) continue;
+    *ret_s = s;
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void enqueue(Core& core, Flow& flow, BufferIndex buffer, uint16_t length, bool last_segment) {
@@ -200,9 +216,8 @@ bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view) {
 
 bool transmit_lost(Core& core, Instant now, Flow& flow, TransmitView* view) {
   if (flow.lost.empty() || flow.in_flight >= flow.congestion.window_packets()) return false;
-  const Seqno s = seqno_of_slot(flow, flow.lost.head);
-  const bool is_close = (sent_packet(core, flow, s).flags & SentPacket::kClose) != 0;
-  if (flow.tx_limit - s <= 0 && !is_close) return false;  // the peer has no room for it now
+  Seqno s;
+  if (!choose_lost(core, flow, &s)) return false;
   list_remove(core, flow, flow.lost, s);
   flow.in_flight++;
   transmit_again(core, now, flow, s, flow.lost.empty(), view);
