@@ -142,6 +142,7 @@ void Lane::free_slot(uint32_t slot) {
   s.state = SlotState::kFree;
   s.generation = s.generation == ipc::kFlowGenerationMax ? 1 : s.generation + 1;
   slot_free_[slot_free_count_++] = slot;
+  publish_flows();
 }
 
 inline void Lane::note(uint32_t pushed) {
@@ -170,6 +171,7 @@ void Lane::ring_application() {
 transport::FlowRef Lane::flow_reserve(uint32_t handle, const FourTuple& tuple) {
   if (slot_free_count_ == 0 || violation_ != nullptr) return transport::kNoFlow;
   const uint32_t index = slot_free_[--slot_free_count_];
+  publish_flows();
   Slot& slot = slots_[index];
   slot.handle = handle;
   slot.message_bytes = 0;

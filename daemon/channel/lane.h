@@ -6,6 +6,7 @@
 // engine thread only; never blocks or allocates after construction.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/fixed_array.h"
@@ -41,6 +42,8 @@ class Lane final : public transport::MessageStore {
   uint64_t stale_submits() const { return stale_submits_; }
   // A flow's handle for a reference that came over the control socket; 0: there is no such flow.
   uint32_t handle_of(transport::FlowRef flow) const;
+  // Flow slots in use, ended ones that the application has not given back included. Any thread.
+  uint32_t flows_in_use() const { return flows_in_use_.load(std::memory_order_relaxed); }
 
   // ---- Doorbells
   // From now on the lane puts itself on the list at `*head` when something is pushed to the application;
@@ -84,6 +87,9 @@ class Lane final : public transport::MessageStore {
   bool check_close(const ipc::Item16& item, Submission* ret_submission);
   void release_slot(uint32_t slot);
   void free_slot(uint32_t slot);
+  void publish_flows() {
+    flows_in_use_.store(shape_.flow_slots - slot_free_count_, std::memory_order_relaxed);
+  }
   bool violate(const char* what) {
     violation_ = what;
     return false;
@@ -104,6 +110,7 @@ class Lane final : public transport::MessageStore {
   Lane** news_head_ = nullptr;
   uint32_t rx_free_count_ = 0;
   uint32_t slot_free_count_ = 0;
+  std::atomic<uint32_t> flows_in_use_{0};  // written by the engine, read by the control plane
   const char* violation_ = nullptr;
   uint64_t stale_submits_ = 0;
 

@@ -215,9 +215,13 @@ Outcome Requests::nic_info(uint32_t index, ipc::NicInfo* ret_info) const {
 Outcome Requests::channel_info(uint32_t index, ipc::ChannelStatus* ret_status) const {
   const ChannelRecord* record = registry_->at(index);
   if (record == nullptr) return {ENOENT, "there is no further channel"};
+  uint32_t flows = 0;
+  for (uint32_t i = 0; i < record->channel->lane_count(); i++) {
+    flows += record->channel->lane(i)->flows_in_use();
+  }
   *ret_status = {.pid = record->owner.pid,
                  .uid = record->owner.uid,
-                 .flows = static_cast<uint32_t>(record->local_ports.size()),
+                 .flows = flows,
                  .listeners = static_cast<uint32_t>(record->listeners.size()),
                  .memory_size = record->channel->memory_size()};
   return {};

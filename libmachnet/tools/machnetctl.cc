@@ -154,7 +154,7 @@ void print_json(const Status& status) {
   for (size_t i = 0; i < status.channels.size(); i++) {
     const ipc::ChannelStatus& channel = status.channels[i];
     printf(
-        "%s{\"pid\":%d,\"uid\":%u,\"command\":%s,\"flows_opened\":%u,\"listeners\":%u,\"memory_"
+        "%s{\"pid\":%d,\"uid\":%u,\"command\":%s,\"flows\":%u,\"listeners\":%u,\"memory_"
         "bytes\":%llu}",
         i == 0 ? "" : ",", channel.pid, channel.uid, quoted(command_of(channel.pid)).c_str(),
         channel.flows, channel.listeners, static_cast<unsigned long long>(channel.memory_size));
@@ -183,7 +183,7 @@ void print_plain(const Status& status, bool all_counters) {
   }
   printf("\n%zu channel%s\n", status.channels.size(), status.channels.size() == 1 ? "" : "s");
   if (!status.channels.empty()) {
-    printf("%8s  %-16s %-12s %12s %10s %12s\n", "PID", "COMMAND", "USER", "OPENED FLOWS",
+    printf("%8s  %-16s %-12s %12s %10s %12s\n", "PID", "COMMAND", "USER", "FLOWS",
            "LISTENERS", "MEMORY");
   }
   for (const ipc::ChannelStatus& channel : status.channels) {
