@@ -129,7 +129,11 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
   }
   if (core.half_open >= core.config.half_open_max) return PacketVerdict::kHandshakeLimit;
   flow = new_flow(core, now, tuple, store, FlowState::kHalfOpen, path);
-  if (flow == nullptr) return PacketVerdict::kHandshakeLimit;
+  if (flow == nullptr) {
+    // Half-open flows, perhaps forged, make room within a second: then the peer's next try may succeed.
+    if (core.half_open == 0) refuse_open(core, now, tuple, options, path);
+    return PacketVerdict::kHandshakeLimit;
+  }
   core.half_open++;
   adopt_options(core, now, *flow, packet, options);
   flow->open_due = true;

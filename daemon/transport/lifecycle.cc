@@ -14,8 +14,8 @@ namespace mn::transport {
 namespace {
 
 constexpr Duration kHalfOpenTimeout = seconds(1);
-constexpr Duration kLingerMin = milliseconds(20);
-constexpr Duration kLingerMax = seconds(2);
+// A close that does not get on, while the peer's host answers: its application has stopped reading.
+constexpr Duration kCloseTimeout = seconds(60);
 
 // Out of the lists of its store, which may go away afterwards.
 void detach(Core& core, Flow& flow) {
@@ -36,9 +36,9 @@ void count_end(Core& core, uint32_t reason) {
   if (reason == ipc::kEndTimeout) core.counters.flows_timed_out++;
 }
 
+// As long as the peer may go on sending its close again. A slot that is needed is taken before (take_flow).
 void linger(Core& core, Instant now, Flow& flow) {
-  const Duration wait = std::clamp(flow.rtt.rto() * 4, kLingerMin, kLingerMax);
-  flow.linger_until = now + wait;
+  flow.linger_until = now + core.config.dead_timeout;
   need_timer(core, flow, flow.linger_until);
 }
 
@@ -149,7 +149,7 @@ Instant life_deadline(const Core& core, const Flow& flow) {
   }
   Instant at = std::max(flow.heard_at, flow.probed_at) + core.config.keepalive_interval;
   if (flow.has_waited) at = std::min(at, flow.waiting_since + core.config.dead_timeout);
-  if (flow.close_requested) at = std::min(at, flow.progress_at + core.config.dead_timeout);
+  if (flow.close_requested) at = std::min(at, flow.progress_at + kCloseTimeout);
   return at;
 }
 
@@ -173,7 +173,7 @@ bool on_life_deadline(Core& core, Instant now, Flow& flow) {
   }
   const Duration patience = core.config.dead_timeout;
   if ((flow.has_waited && now - flow.waiting_since >= patience) ||
-      (flow.close_requested && now - flow.progress_at >= patience)) {
+      (flow.close_requested && now - flow.progress_at >= kCloseTimeout)) {
     end_flow(core, now, flow, {.reason = ipc::kEndTimeout, .send_reset = true});
     return false;
   }

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+#include "transport/handshake.h"
+
+#include <cerrno>
+
+#include "two_hosts.h"
+
+using namespace mn;
+using namespace mn::test;
+
+namespace {
+
+void open__connects_and_tells_both_sides(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  assert_int_equal(t.poll(0), 1);
+  const wire::PacketHeader open = header_of(t.hosts[0]->wire[0]);
+  assert_true(open.type == PacketType::kOpen && open.tag == 0);
+  assert_int_equal(t.view->path, 5);
+  t.deliver_all(0);
+  assert_false(t.hosts[1]->store.has_delivery());  // only when the peer has shown that it is there
+  assert_int_equal(t.poll(1), 1);
+  t.deliver_all(1);
+  assert_int_equal(t.hosts[0]->events.size(), 1);
+  assert_true(t.hosts[0]->events[0].kind == TransportEvent::Kind::kConnected);
+  assert_int_equal(t.hosts[0]->events[0].cookie, 99);
+  t.settle();
+  assert_true(t.hosts[1]->opened != 0);
+  assert_int_equal(t.hosts[1]->transport.counters().flows_opened, 1);
+}
+
+void open__refused_where_nobody_listens(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.open();
+  t.settle();
+  assert_int_equal(t.hosts[0]->events.size(), 1);
+  assert_true(t.hosts[0]->events[0].kind == TransportEvent::Kind::kConnectFailed);
+  assert_int_equal(t.hosts[0]->events[0].error, ECONNREFUSED);
+  t.check_empty();
+}
+
+void open__times_out(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.open();
+  t.pass(milliseconds(1990), false);
+  const size_t tries = t.poll(0);
+  assert_true(tries >= 1);
+  assert_int_equal(t.hosts[0]->events.size(), 0);
+  t.pass(milliseconds(20), false);
+  assert_int_equal(t.hosts[0]->events.size(), 1);
+  assert_int_equal(t.hosts[0]->events[0].error, ETIMEDOUT);
+  t.check_empty();
+}
+
+void open__abort_gives_one_failure(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.open();
+  t.poll(0);
+  t.hosts[0]->transport.abort_store(t.now, &t.hosts[0]->store, ipc::kEndReset);
+  t.take_events(0);
+  assert_int_equal(t.hosts[0]->events.size(), 1);
+  assert_true(t.hosts[0]->events[0].kind == TransportEvent::Kind::kConnectFailed);
+  assert_int_equal(t.hosts[0]->events[0].error, ECONNABORTED);
+  assert_int_equal(t.hosts[0]->events[0].cookie, 99);
+  t.check_empty();
+}
+
+void open__same_tuple_twice_is_in_use(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.open();
+  FlowHandle second;
+  assert_true(t.hosts[0]->transport.open(t.now, t.flow_tuple, &t.hosts[0]->store, 1, 0, &second) ==
+              RequestStatus::kInUse);
+}
+
+void open__lost_packets_are_repeated(void** state) {
+  for (int lost = 0; lost < 3; lost++) {
+    TwoHosts& t = *two_hosts(state);
+    t.flow_tuple.local_port++;
+    t.hosts[0]->events.clear();
+    t.hosts[1]->opened = 0;
+    t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+    t.open();
+    t.poll(0);
+    if (lost == 0) t.lose_all(0);
+    t.deliver_all(0);
+    t.poll(1);
+    if (lost == 1) t.lose_all(1);
+    t.deliver_all(1);
+    t.poll(0);
+    if (lost == 2) t.lose_all(0);
+    t.pass(milliseconds(50));
+    assert_int_equal(t.hosts[0]->events.size(), 1);
+    assert_true(t.hosts[1]->opened != 0);
+  }
+}
+
+void half_open__forged_handshakes_are_bounded_and_short(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  TransportConfig config = TwoHosts::config(3);
+  config.half_open_max = 4;
+  t.hosts[1] = std::make_unique<TwoHosts::Host>(config, StoreShape{});
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  const Bytes open = t.hosts[0]->wire.front();
+  FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
+  uint32_t refused = 0;
+  for (uint16_t port = 0; port < 20; port++) {
+    tuple.remote_port = port;
+    refused += t.hosts[1]->transport.on_packet(t.now, tuple, open, 0) == PacketVerdict::kHandshakeLimit;
+  }
+  assert_int_equal(refused, 16);
+  assert_int_equal(t.hosts[1]->store.flows_live(), 4);
+  assert_false(t.hosts[1]->store.has_delivery());
+  t.pass(milliseconds(1100), false);
+  assert_int_equal(t.hosts[1]->transport.flow_count(), 0);
+  assert_int_equal(t.hosts[1]->store.flows_live(), 0);
+}
+
+void half_open__wrong_tag_does_not_confirm(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  t.deliver_all(0);
+  t.poll(1);
+  t.deliver_all(1);
+  t.poll(0);
+  const Bytes confirm = t.hosts[0]->wire.front();
+  wire::PacketHeader header = header_of(confirm);
+  header.tag++;
+  assert_true(t.arrive(0, with_header(confirm, header)) == PacketVerdict::kNoFlow);
+  assert_false(t.hosts[1]->store.has_delivery());
+  assert_true(t.arrive(0, confirm) == PacketVerdict::kAccepted);
+  assert_true(t.hosts[1]->store.has_delivery());
+}
+
+void half_open__data_confirms_too(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.send(0, TwoHosts::message(10, 1));  // may be queued before the connection stands
+  t.poll(0);
+  t.deliver_all(0);
+  t.poll(1);
+  t.deliver_all(1);
+  t.poll(0);
+  while (header_of(t.hosts[0]->wire.front()).type != PacketType::kData) t.hosts[0]->wire.pop_front();
+  t.deliver_one(0);
+  t.read_all();
+  assert_true(t.hosts[1]->opened != 0);
+  assert_int_equal(t.hosts[1]->messages.size(), 1);
+}
+
+// The peer lost its memory and opens the same tuple again.
+void restart__same_tuple_succeeds_at_once(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.connect();
+  t.hosts[0] = std::make_unique<TwoHosts::Host>(TwoHosts::config(77), StoreShape{});
+  t.open();
+  const Instant start = t.now;
+  for (int i = 0; i < 20 && t.hosts[0]->events.empty(); i++) t.settle();
+  assert_int_equal(t.hosts[0]->events.size(), 1);
+  assert_true(t.hosts[0]->events[0].kind == TransportEvent::Kind::kConnected);
+  assert_true(t.now == start);
+  t.settle();
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
+  assert_int_equal(t.hosts[1]->transport.counters().flows_opened, 2);
+}
+
+void restart__old_packets_are_refused(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.connect();
+  t.send(0, TwoHosts::message(100, 1));
+  t.poll(0);
+  const Bytes old = t.hosts[0]->wire.front();
+  t.settle();
+  t.hosts[0]->transport.close(t.now, t.handle[0]);
+  t.settle();
+  t.open();
+  t.settle();
+  t.hosts[1]->messages.clear();
+  assert_true(t.arrive(0, old) == PacketVerdict::kNoFlow);
+  t.settle();
+  assert_int_equal(t.hosts[1]->messages.size(), 0);
+}
+
+void options__mss_is_the_smaller_one(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  TransportConfig small = TwoHosts::config(9);
+  small.mss = 200;
+  t.hosts[1] = std::make_unique<TwoHosts::Host>(small, StoreShape{});
+  t.connect();
+  assert_int_equal(t.stats(0).mss, 200);
+  assert_int_equal(t.stats(1).mss, 200);
+  const Bytes message = TwoHosts::message(5000, 3);
+  t.send(0, message);
+  t.settle();
+  assert_true(t.hosts[1]->messages.at(0) == message);
+}
+
+void options__absurd_ones_are_refused(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  Bytes open = t.hosts[0]->wire.front();
+  wire::Options options;
+  assert_true(wire::parse_options(parsed(open).payload, &options));
+  options.mss = 3;
+  wire::encode_options(options, std::span<uint8_t, wire::kOptionsSize>(
+                                    open.data() + wire::kHeaderSize, wire::kOptionsSize));
+  assert_true(t.arrive(0, open) != PacketVerdict::kAccepted);
+  assert_int_equal(t.hosts[1]->transport.flow_count(), 0);
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      MN_HOSTS_TEST(open__connects_and_tells_both_sides),
+      MN_HOSTS_TEST(open__refused_where_nobody_listens),
+      MN_HOSTS_TEST(open__times_out),
+      MN_HOSTS_TEST(open__abort_gives_one_failure),
+      MN_HOSTS_TEST(open__same_tuple_twice_is_in_use),
+      MN_HOSTS_TEST(open__lost_packets_are_repeated),
+      MN_HOSTS_TEST(half_open__forged_handshakes_are_bounded_and_short),
+      MN_HOSTS_TEST(half_open__wrong_tag_does_not_confirm),
+      MN_HOSTS_TEST(half_open__data_confirms_too),
+      MN_HOSTS_TEST(restart__same_tuple_succeeds_at_once),
+      MN_HOSTS_TEST(restart__old_packets_are_refused),
+      MN_HOSTS_TEST(options__mss_is_the_smaller_one),
+      MN_HOSTS_TEST(options__absurd_ones_are_refused),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}

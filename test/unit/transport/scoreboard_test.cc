@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#include "transport/scoreboard.h"
+
+#include "two_hosts.h"
+
+using namespace mn;
+using namespace mn::test;
+
+namespace {
+
+// Ten packets left host 0 and are lost; returns an ack that host 1 could send.
+wire::PacketHeader ten_packets_out(TwoHosts& t) {
+  for (int i = 0; i < 10; i++) t.send(0, TwoHosts::message(1440, 1));
+  assert_int_equal(t.poll(0), 10);
+  const wire::PacketHeader data = header_of(t.hosts[0]->wire[0]);
+  t.send(1, TwoHosts::message(1, 1));
+  t.poll(1);
+  wire::PacketHeader ack = header_of(t.hosts[1]->wire.back());
+  t.lose_all(1);
+  ack.type = PacketType::kAck;
+  ack.flags = 0;
+  ack.payload_length = 0;
+  ack.ack = data.sequence;
+  ack.echo = data.timestamp;
+  ack.echo_delay = 0;
+  return ack;
+}
+
+Bytes encoded(wire::PacketHeader header, std::vector<wire::SackRange> sack = {}) {
+  Bytes out(wire::kHeaderSize + wire::kSackRangeSize * sack.size());
+  header.sack_count = static_cast<uint8_t>(sack.size());
+  wire::encode_packet_header(header, sack, out);
+  return out;
+}
+
+void ack__gives_buffers_back_in_order(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  wire::PacketHeader ack = ten_packets_out(t);
+  ack.ack += 4;
+  assert_true(t.arrive(1, encoded(ack)) == PacketVerdict::kAccepted);
+  assert_int_equal(t.hosts[0]->store.tx_owned_by_transport(), 6);
+  assert_int_equal(t.stats(0).packets_in_flight, 6);
+  // What is acknowledged selectively is still needed by nobody, but goes back in its turn.
+  assert_true(t.arrive(1, encoded(ack, {{2, 4}})) == PacketVerdict::kAccepted);
+  assert_int_equal(t.hosts[0]->store.tx_owned_by_transport(), 6);
+  assert_int_equal(t.stats(0).packets_in_flight, 2);
+  ack.ack += 6;
+  assert_true(t.arrive(1, encoded(ack)) == PacketVerdict::kAccepted);
+  assert_int_equal(t.hosts[0]->store.tx_owned_by_transport(), 0);
+  assert_int_equal(t.stats(0).packets_in_flight, 0);
+}
+
+void ack__old_ones_say_nothing(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  wire::PacketHeader ack = ten_packets_out(t);
+  ack.ack += 8;
+  t.arrive(1, encoded(ack));
+  ack.ack -= 6;
+  t.arrive(1, encoded(ack, {{3, 2}}));
+  assert_int_equal(t.stats(0).packets_in_flight, 2);
+}
+
+void hostile__acks_for_nothing_are_refused(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const wire::PacketHeader ack = ten_packets_out(t);
+  wire::PacketHeader wrong = ack;
+  for (uint32_t beyond : {11u, 1000u, 0x7ffffffeu}) {
+    wrong.ack = ack.ack + beyond;
+    assert_true(t.arrive(1, encoded(wrong)) == PacketVerdict::kMalformed);
+  }
+  assert_true(t.arrive(1, encoded(ack, {{1, 10}})) == PacketVerdict::kMalformed);
+  assert_true(t.arrive(1, encoded(ack, {{9, 2}})) == PacketVerdict::kMalformed);
+  assert_true(t.arrive(1, encoded(ack, {{60000, 5000}})) == PacketVerdict::kMalformed);
+  assert_int_equal(t.hosts[0]->store.tx_owned_by_transport(), 10);
+  assert_int_equal(t.stats(0).packets_in_flight, 10);
+}
+
+// The peer takes back what it acknowledged: an honest one never does.
+void hostile__reneging_is_refused(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  wire::PacketHeader ack = ten_packets_out(t);
+  t.arrive(1, encoded(ack, {{2, 3}}));
+  ack.ack += 3;
+  assert_true(t.arrive(1, encoded(ack)) == PacketVerdict::kMalformed);
+  for (int i = 0; i < 20; i++) {
+    t.pass(milliseconds(5), false);
+    t.poll(0);
+    t.lose_all(0);
+  }
+}
+
+void hostile__any_combination_of_acks(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  wire::PacketHeader ack = ten_packets_out(t);
+  uint64_t random = 7;
+  const auto below = [&random](uint32_t n) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<uint32_t>(random >> 33) % n;
+  };
+  for (int i = 0; i < 3000; i++) {
+    wire::PacketHeader h = ack;
+    h.ack += below(12);
+    h.window = static_cast<uint16_t>(below(3) * below(40));
+    h.timestamp += below(1000);
+    h.echo += below(10'000'000);
+    std::vector<wire::SackRange> sack;
+    uint32_t at = 1;
+    while (sack.size() < below(5)) {
+      at += below(4);
+      const uint32_t n = 1 + below(4);
+      sack.push_back({static_cast<uint16_t>(at), static_cast<uint16_t>(n)});
+      at += n + 1;
+    }
+    t.arrive(1, encoded(h, sack));
+    t.pass(microseconds(below(300)), false);
+    t.poll(0);
+    t.lose_all(0);
+    t.poll(1);
+    t.lose_all(1);
+    if (t.hosts[0]->store.tx_free() > 10) t.send(0, TwoHosts::message(1 + below(3000), 1));
+  }
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      MN_CONNECTED_TEST(ack__gives_buffers_back_in_order),
+      MN_CONNECTED_TEST(ack__old_ones_say_nothing),
+      MN_CONNECTED_TEST(hostile__acks_for_nothing_are_refused),
+      MN_CONNECTED_TEST(hostile__reneging_is_refused),
+      MN_CONNECTED_TEST(hostile__any_combination_of_acks),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "transport/transmit.h"
+
+#include "two_hosts.h"
+
+using namespace mn;
+using namespace mn::test;
+
+namespace {
+
+// Flows of host 0, `n` of them in `store`, connected to host 1.
+std::vector<FlowHandle> open_flows(TwoHosts& t, ArrayStore* store, Port first_port, int n) {
+  std::vector<FlowHandle> flows;
+  for (int i = 0; i < n; i++) {
+    t.flow_tuple.local_port = static_cast<Port>(first_port + i);
+    FlowHandle flow;
+    assert_true(t.hosts[0]->transport.open(t.now, t.flow_tuple, store, 0, 0, &flow) == RequestStatus::kOk);
+    t.settle();
+    flows.push_back(flow);
+  }
+  return flows;
+}
+
+void queue(TwoHosts& t, ArrayStore* store, FlowHandle flow, int packets) {
+  for (int i = 0; i < packets; i++) {
+    const auto buffer = store->tx_alloc();
+    store->tx_submitted(buffer);
+    assert_true(t.hosts[0]->transport.send(t.now, flow, buffer, 1440, true) == RequestStatus::kOk);
+  }
+}
+
+// Whose packets come in which order, by local port.
+std::vector<Port> order(TwoHosts& t) {
+  std::vector<Port> ports;
+  while (t.hosts[0]->transport.poll_transmit(t.now, t.view.get())) ports.push_back(t.view->tuple.local_port);
+  return ports;
+}
+
+void turns__flows_of_a_store_alternate(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  ArrayStore* store = &t.hosts[0]->store;
+  const auto flows = open_flows(t, store, 100, 2);
+  queue(t, store, flows[0], 100);
+  queue(t, store, flows[1], 20);
+  const auto ports = order(t);
+  assert_int_equal(ports.size(), 120);
+  const auto done = std::find(ports.rbegin(), ports.rend(), Port{101}).base() - ports.begin();
+  assert_true(done <= 48);  // not behind the 100 packets of the other
+}
+
+void turns__a_store_with_many_flows_gets_no_more(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  ArrayStore second(StoreShape{});
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  const auto many = open_flows(t, &t.hosts[0]->store, 100, 20);
+  const auto one = open_flows(t, &second, 500, 1);
+  for (FlowHandle flow : many) queue(t, &t.hosts[0]->store, flow, 10);
+  queue(t, &second, one[0], 100);
+  const auto ports = order(t);
+  assert_int_equal(ports.size(), 300);
+  const auto done = std::find(ports.rbegin(), ports.rend(), Port{500}).base() - ports.begin();
+  assert_true(done <= 240);
+  t.hosts[0]->transport.abort_store(t.now, &second, ipc::kEndReset);
+}
+
+void view__only_what_is_used_is_written(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.send(0, TwoHosts::message(10, 1));
+  memset(static_cast<void*>(t.view->pieces.data()), 0xaa, sizeof t.view->pieces);
+  t.poll(0);
+  assert_int_equal(t.view->piece_count, 1);
+  assert_int_equal(t.view->table_size, 0);
+  assert_int_equal(reinterpret_cast<uint8_t*>(&t.view->pieces[1])[0], 0xaa);
+  assert_int_equal(t.view->flow, t.handle[0]);
+}
+
+// Data of full size leaves no room for ranges: they come in an ack of their own.
+void sack__never_makes_a_packet_too_long(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  for (int i = 0; i < 40; i++) t.send(0, TwoHosts::message(1440, 1));
+  t.poll(0);
+  std::deque<Bytes> wire = t.hosts[0]->wire;
+  t.lose_all(0);
+  for (size_t i = 1; i < 40; i += 2) t.arrive(0, wire[i]);
+  t.send(1, TwoHosts::message(1440, 1));
+  t.send(1, TwoHosts::message(1400, 1));
+  t.send(1, TwoHosts::message(100, 1));
+  t.poll(1);
+  bool told = false;
+  for (const Bytes& bytes : t.hosts[1]->wire) {
+    assert_true(bytes.size() <= wire::kHeaderSize + 1440);
+    told = told || header_of(bytes).sack_count == 16;
+  }
+  assert_true(told);
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      MN_HOSTS_TEST(turns__flows_of_a_store_alternate),
+      MN_HOSTS_TEST(turns__a_store_with_many_flows_gets_no_more),
+      MN_CONNECTED_TEST(view__only_what_is_used_is_written),
+      MN_CONNECTED_TEST(sack__never_makes_a_packet_too_long),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
