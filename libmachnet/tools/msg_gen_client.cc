@@ -9,7 +9,7 @@ namespace mn::tools {
 namespace {
 
 constexpr size_t kBatchMax = 32;
-constexpr uint64_t kEventPasses = 1024;  // busy passes between two looks at the events
+constexpr uint64_t kEventPasses = 256;  // polling passes between two looks at the events
 constexpr size_t kNoFlow = UINT32_MAX;
 
 }  // namespace
@@ -95,14 +95,14 @@ void ClientWorker::run() {
   IdleStep idle(channel_.get(), options_.wait);
   uint64_t passes = 0;
   while (!finished()) {
-    const size_t work = receive() + send();
-    if (work > 0) {
-      idle.reset();
-      // A flow may end while others keep this thread busy.
-      if (++passes % kEventPasses != 0) continue;
-    }
-    if (failed_ || !check_events()) break;
-    if (work == 0 && !idle.step()) fail(system_error("machnetd is gone"));
+    const bool busy = receive() + send() > 0;
+    if (failed_) break;
+    if (busy) idle.reset();
+    // A flow may end while others keep this thread busy; before it blocks it must have read all
+    // events.
+    const bool blocks = !busy && options_.wait;
+    if ((++passes % kEventPasses == 0 || blocks) && !check_events()) break;
+    if (!busy && !idle.step()) fail(system_error("machnetd is gone"));
   }
   if (loop_->phase() != RunPhase::kRunning) {
     WorkerStats::add(stats_.unanswered, outstanding_total_);

@@ -8,7 +8,7 @@ namespace mn::tools {
 namespace {
 
 constexpr size_t kBatchMax = 32;
-constexpr uint64_t kEventPasses = 1024;  // busy passes between two looks at the events
+constexpr uint64_t kEventPasses = 256;  // polling passes between two looks at the events
 // Messages are answered once so many bytes are collected: more would leave the cache before they
 // are copied.
 constexpr size_t kPendingBytesMax = 32 * 1024;
@@ -43,12 +43,12 @@ void ServerWorker::run() {
   while (!failed_ && loop_->phase() == RunPhase::kRunning) {
     const int received = receive();
     const bool busy = answer() > 0 || received > 0;
-    if (busy) {
-      idle.reset();
-      // Events must not pile up while clients keep this thread busy.
-      if (++passes % kEventPasses != 0) continue;
-    }
-    if (failed_ || !check_events()) break;
+    if (failed_) break;
+    if (busy) idle.reset();
+    // Events must not pile up while clients keep this thread busy, and must be read before it
+    // blocks.
+    const bool blocks = !busy && options_.wait;
+    if ((++passes % kEventPasses == 0 || blocks) && !check_events()) break;
     if (!busy && !idle.step()) fail(system_error("machnetd is gone"));
   }
   while (inbox_->count() > 0) inbox_->drop_first();
