@@ -81,7 +81,7 @@ struct Core {
   // nullptr: no such flow, or a later one in its slot.
   Flow* find(FlowHandle handle) {
     const uint32_t index = handle & 0xffff;
-    if (index >= flows_touched) return nullptr;
+    if (index >= flows_touched || handle == kNoHandle) return nullptr;  // a free slot has kNoHandle
     Flow* flow = flow_at(index);
     return flow->handle == handle ? flow : nullptr;
   }

@@ -168,7 +168,11 @@ void on_loss_deadline(Core& core, Instant now, Flow& flow) {
       return;
     case LossTimer::kHandshake:
       if (flow.backoff < 16) flow.backoff++;
-      (flow.state == FlowState::kOpening ? flow.open_due : flow.probe_due) = true;
+      if (flow.state == FlowState::kOpening) {
+        flow.open_due = true;
+      } else {
+        flow.probe_due = true;
+      }
       mark_ready(core, flow);
       set_loss_timer(core, now, flow, Instant::never());
       return;

@@ -153,6 +153,12 @@ void send__refused_after_close_and_for_unknown_flows(void** state) {
   assert_true(t.hosts[0]->transport.send(t.now, 0, 0, 1, true) == RequestStatus::kNoSuchFlow);
   assert_true(t.hosts[0]->transport.send(t.now, t.handle[0] + 0x10000, 0, 1, true) == RequestStatus::kNoSuchFlow);
   assert_true(t.hosts[0]->transport.send(t.now, UINT32_MAX, 0, 1, true) == RequestStatus::kNoSuchFlow);
+  t.settle();
+  t.take_events(0);
+  assert_int_equal(t.hosts[0]->transport.flow_count(), 0);
+  // The slot is free now; neither its old name nor none is a flow.
+  assert_true(t.hosts[0]->transport.send(t.now, t.handle[0], 0, 1, true) == RequestStatus::kNoSuchFlow);
+  assert_true(t.hosts[0]->transport.send(t.now, 0, 0, 1, true) == RequestStatus::kNoSuchFlow);
 }
 
 }  // namespace
