@@ -19,7 +19,7 @@ uint64_t pattern(uint64_t key, uint64_t word) {
 }
 
 const char* state_name(Life::State state) {
-  static const char* const names[] = {"opening", "live", "failed", "ended", "crashed"};
+  static const char* const names[] = {"opening", "live", "failed", "ended", "forgotten", "crashed"};
   return names[static_cast<int>(state)];
 }
 
@@ -161,6 +161,14 @@ void Oracle::on_ended(Life* life, uint32_t reason) {
   trace_->note(clock_->now(), "life %u: ended, reason %u", life->uid, reason);
 }
 
+void Oracle::close_and_forget(Life* life) {
+  life->closed = true;
+  if (life->over()) return;
+  life->state = Life::State::kForgotten;
+  life->ended = clock_->now();
+  trace_->note(clock_->now(), "life %u: closed and forgotten", life->uid);
+}
+
 void Oracle::crash(Life* life) {
   if (life->over()) return;
   life->state = Life::State::kCrashed;
@@ -191,7 +199,7 @@ void Oracle::check_ending(const Life& life) const {
   switch (life.reason) {
     case ipc::kEndClosed:
       SIM_CHECK(life.closed, "life %u ended as closed by itself and was not", life.uid);
-      SIM_CHECK(life.sent == 0 || (peer != nullptr && peer->received == life.sent) ||
+      SIM_CHECK(life.sent == 0 || (peer == nullptr ? hosts_die : peer->received == life.sent) ||
                     (peer != nullptr && peer->state == Life::State::kCrashed),
                 "life %u: close finished, but life %u received %u of its %u messages", life.uid,
                 peer == nullptr ? 0 : peer->uid, peer == nullptr ? 0 : peer->received, life.sent);
@@ -204,14 +212,16 @@ void Oracle::check_ending(const Life& life) const {
                 peer == nullptr ? 0 : peer->uid, life.received, peer == nullptr ? 0 : peer->sent);
       break;
     case ipc::kEndReset:
-      // Its peer may never have been told (lost handshake), or is gone.
-      SIM_CHECK(life.aborted || peer == nullptr || (peer->over() && peer->ended <= life.ended) ||
-                    peer->aborted || peer->closed,
-                "life %u was reset at %" PRId64 " ns while its peer %u lived", life.uid, life.ended.ns,
+      // Somebody must have begun: two lives that were both reset by the other are one mistake too many. A peer
+      // may never have been told of the flow (lost handshake).
+      SIM_CHECK(life.aborted || peer == nullptr || peer->aborted || peer->closed || life.closed ||
+                    (peer->over() && peer->reason != ipc::kEndReset),
+                "life %u was reset at %" PRId64 " ns, its peer %u did nothing", life.uid, life.ended.ns,
                 peer == nullptr ? 0 : peer->uid);
       break;
     case ipc::kEndTimeout:
-      SIM_CHECK(life.aborted || timeouts_allowed || (peer != nullptr && peer->over()),
+      SIM_CHECK(life.aborted || timeouts_allowed || (peer != nullptr && peer->over()) ||
+                    (life.closed && receivers_stop),
                 "life %u was given up although the network was never cut (peer %u)", life.uid,
                 peer == nullptr ? 0 : peer->uid);
       break;

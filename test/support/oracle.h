@@ -20,7 +20,7 @@ namespace mn::test {
 constexpr uint32_t kFirstMessageMin = 16;  // room for the life's name
 
 struct Life {
-  enum class State : uint8_t { kOpening, kLive, kFailed, kEnded, kCrashed };
+  enum class State : uint8_t { kOpening, kLive, kFailed, kEnded, kForgotten, kCrashed };
   uint32_t uid = 0;
   int host = 0;
   FourTuple tuple{};
@@ -48,6 +48,8 @@ class Oracle {
 
   // Rules that some scenarios suspend.
   bool timeouts_allowed = false;   // the network was cut for long: flows may be given up
+  bool receivers_stop = false;     // a flow that closes towards one that takes nothing may be given up
+  bool hosts_die = false;          // an application or host dies: who it heard from is not known
   bool contents_checked = true;    // false: packets were forged on purpose, only survival counts
 
   Life* open(int host, const FourTuple& tuple, bool opener);
@@ -61,6 +63,8 @@ class Oracle {
   void on_bytes(Life* life, std::span<const uint8_t> bytes, bool first, bool last);
   void on_bundle(Life* life, std::span<const uint8_t> payload, uint32_t count);
   void on_ended(Life* life, uint32_t reason);
+  // The application closed and hears no more of the flow: what it sent must arrive, nothing tells it so.
+  void close_and_forget(Life* life);
   void crash(Life* life);
 
   // True when no live pair of lives waits for a message.

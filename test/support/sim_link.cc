@@ -19,6 +19,7 @@ void SimLink::heal() {
   clean.jitter = config_.jitter;
   clean.queue_packets = std::max<uint32_t>(config_.queue_packets, 256);
   clean.corrupt_from = config_.corrupt_from;
+  clean.corrupt_size_min = config_.corrupt_size_min;
   config_ = clean;
   drop_if_ = nullptr;
 }
@@ -113,7 +114,7 @@ void SimLink::fly(std::span<const uint8_t> bytes, Instant arrival) {
 
 // A burst of at most 15 bits: the Internet checksum catches every one of those.
 void SimLink::damage(Flight* flight) {
-  if (flight->bytes.size() < config_.corrupt_from + 2) return;
+  if (flight->bytes.size() < std::max(config_.corrupt_from + 2, config_.corrupt_size_min)) return;
   const size_t at = random_.between(config_.corrupt_from, flight->bytes.size() - 2);
   const uint32_t length = static_cast<uint32_t>(random_.between(1, 8));
   const uint32_t shift = static_cast<uint32_t>(random_.below(8));

@@ -30,6 +30,7 @@ struct LinkConfig {
   Duration reorder_delay = microseconds(200);
   double corrupt = 0;           // up to 15 bits in a row change: a checksum must catch it
   uint32_t corrupt_from = 0;    // first byte that may be damaged
+  uint32_t corrupt_size_min = 0;  // shorter packets are spared (ARP has no checksum of its own)
   double replay = 0;            // a packet of the past is sent once more
   bool blackhole = false;       // nothing arrives
 };

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: MIT
+#include "sim/engine_app.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "libmachnet/channel_state.h"
+#include "libmachnet/message_io.h"
+#include "sim/engine_host.h"
+
+namespace mn::test {
+namespace {
+
+FourTuple tuple_of(const MachnetFlow_t& local) { return {local.src_ip, local.dst_ip, local.src_port, local.dst_port}; }
+MachnetFlow_t name_of(const FourTuple& tuple) {
+  return {tuple.local_ip, tuple.remote_ip, tuple.local_port, tuple.remote_port};
+}
+MachnetFlow_t turned(const MachnetFlow_t& flow) { return {flow.dst_ip, flow.src_ip, flow.dst_port, flow.src_port}; }
+
+}  // namespace
+
+EngineApp::EngineApp(RunState* run, EngineHost* host, int index, uint64_t seed)
+    : run_(run), host_(host), index_(index), random_(seed), buffer_(64 << 10) {
+  const int host_index = host->index();
+  const std::vector<Appetite>& appetites = run->profile->appetite[host_index];
+  if (static_cast<size_t>(index) < appetites.size()) appetite_ = appetites[static_cast<size_t>(index)];
+  const StoreShape& store = run->profile->shape[host_index];
+  const ipc::LaneShape shape{store.tx_buffers, store.rx_buffers, store.buffer_size, store.flow_slots};
+  auto channel = Channel::create({&shape, 1});
+  SIM_CHECK(channel.ok(), "channel: %s", channel.error().c_str());
+  channel_ = std::move(channel.value());
+  mapping_ = mmap(nullptr, channel_->memory_size(), PROT_READ | PROT_WRITE, MAP_SHARED, channel_->memory_fd(), 0);
+  SIM_CHECK(mapping_ != MAP_FAILED, "mmap of the channel: %s", std::strerror(errno));
+  const int engine_fd = channel_->engine_fd(0);
+  client::ChannelParts parts;
+  parts.memory = mapping_;
+  parts.memory_size = channel_->memory_size();
+  parts.shapes = &shape;
+  parts.lane_count = 1;
+  parts.application_fd = channel_->application_fd();
+  parts.engine_fds = &engine_fd;
+  client_ = client::channel_from_memory(parts);
+  SIM_CHECK(client_ != nullptr, "channel_from_memory: %s", std::strerror(errno));
+  client_->check_ticks = UINT64_MAX;  // what happens by the real clock happens by chance here
+  // One that leaves messages lying may not wait for the descriptor.
+  if (random_.chance(0.3) && appetite_.gap.ns == 0) {
+    fd_ = machnet_fd(client_);
+    SIM_CHECK(fd_ >= 0, "machnet_fd: %s", std::strerror(errno));
+  }
+}
+
+EngineApp::~EngineApp() {
+  client::channel_free(client_);
+  munmap(mapping_, channel_->memory_size());
+}
+
+void EngineApp::open(const FourTuple& tuple, const FlowPlan& plan) {
+  if (dead_ || run_->winding_down || by_tuple_.count(tuple) != 0) return;
+  Flow& flow = flows_.emplace_back();
+  flow.plan = plan;
+  flow.name = name_of(tuple);
+  flow.life = run_->oracle->open(host_->index(), tuple, true);
+  by_tuple_[tuple] = &flow;
+  live_.push_back(&flow);
+  connecting_++;
+  EngineCommand command;
+  command.kind = EngineCommand::Kind::kConnect;
+  command.cookie = host_->cookie(this, flows_.size());
+  command.lane = lane();
+  command.tuple = tuple;
+  host_->command(command);
+}
+
+void EngineApp::on_event(const EngineEvent& event) {
+  const uint64_t number = event.cookie & 0xffffffff;
+  switch (event.kind) {
+    case EngineEvent::Kind::kConnected: {
+      SIM_CHECK(number >= 1 && number <= flows_.size(), "a connect that nobody asked for");
+      Flow& flow = flows_[number - 1];
+      connecting_--;
+      if (dead_) return;
+      SIM_CHECK(event.tuple == flow.life->tuple, "connected with another tuple");
+      SIM_CHECK(client::register_flow(client_, 0, event.flow, flow.name), "register_flow: %s", std::strerror(errno));
+      flow.connected = true;
+      flow.next_send = run_->clock->now();
+      run_->oracle->connected(flow.life);
+      return;
+    }
+    case EngineEvent::Kind::kDone:
+      if (number == 0) return;  // listen, add lane
+      connecting_--;
+      if (dead_) return;
+      SIM_CHECK(event.error == ECONNREFUSED || event.error == ETIMEDOUT || event.error == EHOSTUNREACH ||
+                    event.error == EADDRINUSE || event.error == ENOBUFS,
+                "connect failed with error %d", event.error);
+      run_->oracle->connect_failed(flows_[number - 1].life);
+      over(&flows_[number - 1]);
+      return;
+    case EngineEvent::Kind::kLaneViolated:
+      sim_fail("host %d: the engine says that the application broke the protocol: %s", host_->index(), event.reason);
+    case EngineEvent::Kind::kLaneRemoved:
+      removed_ = true;
+      return;
+    case EngineEvent::Kind::kFlowStats:
+    case EngineEvent::Kind::kLaneDrained:
+    case EngineEvent::Kind::kFlowEnded:
+      return;
+  }
+}
+
+void EngineApp::over(Flow* flow) {
+  auto found = by_tuple_.find(flow->life->tuple);
+  if (found != by_tuple_.end() && found->second == flow) by_tuple_.erase(found);
+  std::erase(live_, flow);
+}
+
+EngineApp::Flow* EngineApp::by_local(const MachnetFlow_t& local) {
+  auto found = by_tuple_.find(tuple_of(local));
+  SIM_CHECK(found != by_tuple_.end(), "host %d: hears of flow %08x:%u -> %08x:%u, which it does not know", host_->index(),
+            local.src_ip, local.src_port, local.dst_ip, local.dst_port);
+  return found->second;
+}
+
+void EngineApp::take_events() {
+  MachnetEvent_t event;
+  int status;
+  while ((status = machnet_next_event(client_, &event)) == 1) {
+    if (event.type == MACHNET_EVENT_ACCEPTED) {
+      const FourTuple tuple = tuple_of(event.flow);
+      SIM_CHECK(by_tuple_.count(tuple) == 0, "host %d: accepted a flow that it has", host_->index());
+      Flow& flow = flows_.emplace_back();
+      flow.plan = run_->profile->plan(&random_, false);
+      flow.name = event.flow;
+      flow.connected = true;
+      flow.next_send = run_->clock->now();
+      flow.life = run_->oracle->open(host_->index(), tuple, false);
+      run_->oracle->connected(flow.life);
+      by_tuple_[tuple] = &flow;
+      live_.push_back(&flow);
+      continue;
+    }
+    Flow* flow = by_local(event.flow);
+    run_->oracle->on_ended(flow->life, event.type == MACHNET_EVENT_CLOSED  ? ipc::kEndClosedByPeer
+                                       : event.type == MACHNET_EVENT_RESET ? ipc::kEndReset
+                                                                           : ipc::kEndTimeout);
+    over(flow);
+  }
+  SIM_CHECK(status == 0, "machnet_next_event: %s", std::strerror(errno));
+}
+
+void EngineApp::received(Flow* flow, std::span<const uint8_t> bytes) {
+  run_->oracle->on_bytes(flow->life, bytes, true, true);
+  flow->echoes++;
+}
+
+bool EngineApp::take_view() {
+  if (view_held_) {
+    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s", std::strerror(errno));
+    view_held_ = false;
+  }
+  MachnetView_t view;
+  const int status = machnet_recv_view(client_, &view);
+  SIM_CHECK(status >= 0, "machnet_recv_view: %s", std::strerror(errno));
+  if (status == 0) return false;
+  Flow* flow = by_local(turned(view.flow));
+  buffer_.clear();
+  for (size_t i = 0; i < view.iovlen; i++) {
+    const uint8_t* piece = static_cast<const uint8_t*>(view.iov[i].base);
+    buffer_.insert(buffer_.end(), piece, piece + view.iov[i].len);
+  }
+  SIM_CHECK(buffer_.size() == view.size, "a view of %zu bytes has pieces of %zu", view.size, buffer_.size());
+  received(flow, buffer_);
+  held_view_ = view;
+  view_held_ = true;
+  if (random_.chance(0.7)) {
+    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s", std::strerror(errno));
+    view_held_ = false;
+  }
+  return true;
+}
+
+bool EngineApp::take_message() {
+  if (random_.chance(0.3)) return take_view();
+  if (buffer_.size() < 2048) buffer_.resize(2048);
+  MachnetFlow_t from;
+  ssize_t size;
+  if (random_.chance(0.5)) {
+    size = machnet_recv(client_, buffer_.data(), buffer_.size(), &from);
+    if (size < 0 && errno == EMSGSIZE) {  // it stays: bring a larger buffer
+      buffer_.resize(MACHNET_MSG_MAX_LEN);
+      size = machnet_recv(client_, buffer_.data(), buffer_.size(), &from);
+    }
+    SIM_CHECK(size >= 0, "machnet_recv: %s", std::strerror(errno));
+    if (size == 0) return false;
+  } else {
+    const size_t half = random_.below(buffer_.size());
+    MachnetIovec_t pieces[2] = {{buffer_.data(), half}, {buffer_.data() + half, buffer_.size() - half}};
+    MachnetMsgHdr_t header = {};
+    header.msg_iov = pieces;
+    header.msg_iovlen = 2;
+    int status = machnet_recvmsg(client_, &header);
+    if (status < 0 && errno == EMSGSIZE) {
+      buffer_.resize(MACHNET_MSG_MAX_LEN);
+      pieces[0] = {buffer_.data(), 1};
+      pieces[1] = {buffer_.data() + 1, buffer_.size() - 1};
+      status = machnet_recvmsg(client_, &header);
+    }
+    SIM_CHECK(status >= 0, "machnet_recvmsg: %s", std::strerror(errno));
+    if (status == 0) return false;
+    size = header.msg_size;
+    from = header.flow_info;
+  }
+  received(by_local(turned(from)), std::span(buffer_).first(static_cast<size_t>(size)));
+  return true;
+}
+
+bool EngineApp::begin_message(Flow* flow) {
+  const FlowPlan& plan = flow->plan;
+  if (flow->life->lengths.size() >= plan.messages || run_->bytes_left == 0 || run_->winding_down) return false;
+  if (plan.echo && flow->echoes == 0) return false;
+  const StoreShape& shape = run_->profile->shape[host_->index()];
+  const uint64_t longest = std::min<uint64_t>(uint64_t{shape.tx_buffers} * shape.buffer_size, MACHNET_MSG_MAX_LEN);
+  const double u = random_.unit();
+  uint64_t length = plan.size_min + static_cast<uint64_t>(u * u * (plan.size_max - plan.size_min + 1));
+  length = std::min({length, uint64_t{plan.size_max}, longest});
+  flow->index = run_->oracle->begin_message(flow->life, static_cast<uint32_t>(length));
+  flow->length = flow->life->lengths.back();
+  run_->bytes_left -= std::min<uint64_t>(run_->bytes_left, flow->length);
+  if (plan.echo) flow->echoes--;
+  return true;
+}
+
+int EngineApp::send_copy(Flow* flow) {
+  std::vector<uint8_t> bytes(flow->length);
+  run_->oracle->fill(*flow->life, flow->index, 0, bytes);
+  if (random_.chance(0.5)) return machnet_send(client_, flow->name, bytes.data(), bytes.size());
+  const size_t cut = random_.below(bytes.size() + 1);
+  MachnetIovec_t pieces[2] = {{bytes.data(), cut}, {bytes.data() + cut, bytes.size() - cut}};
+  MachnetMsgHdr_t header = {};
+  header.msg_size = flow->length;
+  header.flow_info = flow->name;
+  header.msg_iov = pieces;
+  header.msg_iovlen = 2;
+  return machnet_sendmsg(client_, &header);
+}
+
+int EngineApp::send_buffers(Flow* flow) {
+  std::vector<MachnetIovec_t> pieces(flow->length / run_->profile->shape[host_->index()].buffer_size + 1);
+  size_t count = pieces.size();
+  if (machnet_buffer_alloc(client_, flow->length, pieces.data(), &count) != 0) return -1;
+  uint32_t at = 0;
+  for (size_t i = 0; i < count; i++) {
+    run_->oracle->fill(*flow->life, flow->index, at, {static_cast<uint8_t*>(pieces[i].base), pieces[i].len});
+    at += static_cast<uint32_t>(pieces[i].len);
+  }
+  SIM_CHECK(at == flow->length, "machnet_buffer_alloc gave %u bytes for %u", at, flow->length);
+  if (machnet_buffer_send(client_, flow->name, pieces.data(), count) == 0) return 0;
+  const int error = errno;
+  SIM_CHECK(machnet_buffer_free(client_, pieces.data(), count) == 0, "machnet_buffer_free: %s", std::strerror(errno));
+  errno = error;
+  return -1;
+}
+
+int EngineApp::send_message(Flow* flow) {
+  const int status = random_.chance(0.7) ? send_copy(flow) : send_buffers(flow);
+  if (status != 0) return errno;
+  run_->oracle->message_sent(flow->life);
+  flow->length = 0;
+  flow->next_send = run_->clock->now() + flow->plan.gap;
+  return 0;
+}
+
+void EngineApp::send_some(Flow* flow, Instant* next) {
+  if (!flow->connected || flow->ending || flow->life->over()) return;
+  for (int i = 0; i < 32; i++) {
+    if (flow->length == 0) {
+      if (flow->next_send > run_->clock->now()) {
+        *next = std::min(*next, flow->next_send);
+        return;
+      }
+      if (!begin_message(flow)) return;
+    }
+    const int error = send_message(flow);
+    if (error == 0) continue;
+    if (error == EAGAIN) {
+      room_wanted_ = true;
+      return;
+    }
+    // The flow is over and its event is on the way: this message was never sent.
+    SIM_CHECK(error == EPIPE || error == ENOTCONN || error == ECONNRESET || error == ETIMEDOUT, "send: %s",
+              std::strerror(error));
+    flow->life->lengths.pop_back();
+    flow->length = 0;
+    flow->plan.messages = 0;
+    return;
+  }
+  *next = run_->clock->now();
+}
+
+void EngineApp::end(Flow* flow) {
+  flow->ending = true;
+  const int status = machnet_close(client_, flow->name);
+  SIM_CHECK(status == 0 || errno == ENOTCONN, "machnet_close: %s", std::strerror(errno));
+  if (status != 0) return;  // its end waits among the events
+  // The program hears nothing more of it.
+  run_->oracle->close_and_forget(flow->life);
+  over(flow);
+}
+
+void EngineApp::end_if_due(Flow* flow, Instant* next) {
+  if (!flow->connected || flow->ending || flow->plan.end == EndAction::kNone || flow->life->over()) return;
+  if (flow->length != 0 || (flow->life->lengths.size() < flow->plan.messages && run_->bytes_left > 0)) return;
+  if (flow->end_at == Instant::never()) flow->end_at = run_->clock->now() + flow->plan.end_delay;
+  if (flow->end_at > run_->clock->now()) {
+    *next = std::min(*next, flow->end_at);
+    return;
+  }
+  end(flow);
+}
+
+// Applications with machnet_fd look only when it is readable: a doorbell that is not rung stops them for good.
+bool EngineApp::may_look(Instant* next) {
+  const Instant now = run_->clock->now();
+  if (!run_->winding_down && now >= appetite_.stopped_from && now < appetite_.stopped_to) {
+    *next = std::min(*next, appetite_.stopped_to);
+    return false;
+  }
+  if (!run_->winding_down && appetite_.gap.ns > 0 && now < next_take_) {
+    *next = std::min(*next, next_take_);
+    return false;
+  }
+  if (fd_ < 0) return true;
+  pollfd waiting{fd_, POLLIN, 0};
+  if (poll(&waiting, 1, 0) != 1) {
+    SIM_CHECK(client_->lanes[0].deliver.empty() || run_->clock->now() == last_look_,
+              "host %d: entries wait and the doorbell was not rung", host_->index());
+    return false;
+  }
+  last_look_ = run_->clock->now();
+  waits_seen_++;
+  return true;
+}
+
+Instant EngineApp::work() {
+  Instant next = Instant::never();
+  if (dead_ || connecting_ > 0) return next;
+  if (may_look(&next)) {
+    take_events();
+    const bool slow = appetite_.gap.ns > 0 && !run_->winding_down;
+    while (take_message()) {
+      take_events();
+      if (slow) break;
+    }
+    if (slow) {
+      next_take_ = run_->clock->now() + appetite_.gap;
+      next = std::min(next, next_take_);
+    }
+  }
+  room_wanted_ = false;
+  if (random_.chance(0.05)) SIM_CHECK(client::channel_check_now(client_) == 0, "the channel died: %d", client_->dead_errno);
+  const std::vector<Flow*> flows = live_;
+  for (size_t i = 0; i < flows.size(); i++) send_some(flows[(turn_ + i) % flows.size()], &next);
+  turn_++;
+  for (Flow* flow : flows) end_if_due(flow, &next);
+  return next;
+}
+
+void EngineApp::crash() {
+  if (dead_) return;
+  EngineCommand command;
+  command.kind = EngineCommand::Kind::kRemoveLane;
+  command.cookie = host_->cookie(this, 0);
+  command.lane = lane();
+  host_->command(command);
+  forget_all();
+}
+
+void EngineApp::forget_all() {
+  dead_ = true;
+  for (Flow& flow : flows_) run_->oracle->crash(flow.life);
+  live_.clear();
+  by_tuple_.clear();
+}
+
+void EngineApp::close_everything(SimRandom* random, bool all) {
+  if (dead_ || connecting_ > 0) return;
+  for (Flow* flow : std::vector<Flow*>(live_)) {
+    if (flow->connected && !flow->ending && flow->length == 0 && (all || random->chance(0.7))) end(flow);
+  }
+}
+
+bool EngineApp::plans_done() const {
+  if (dead_) return true;
+  return std::all_of(live_.begin(), live_.end(), [this](const Flow* flow) {
+    if (!flow->connected || flow->length != 0) return false;
+    return flow->ending || flow->plan.echo || run_->bytes_left == 0 || flow->life->lengths.size() >= flow->plan.messages;
+  });
+}
+
+void EngineApp::check_empty() {
+  if (dead_) return;
+  if (view_held_) {
+    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s", std::strerror(errno));
+    view_held_ = false;
+  }
+  client::Lane* lane_of_client = &client_->lanes[0];
+  SIM_CHECK(client::tx_drain(client_, lane_of_client), "the channel died: %d", client_->dead_errno);
+  const StoreShape& shape = run_->profile->shape[host_->index()];
+  SIM_CHECK(lane_of_client->tx_free_count == shape.tx_buffers, "host %d: %u of %u tx buffers came back", host_->index(),
+            lane_of_client->tx_free_count, shape.tx_buffers);
+}
+
+}  // namespace mn::test

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// EngineHost: one host of an engine simulation: a real Engine on a SimPort (behind a FaultyPort), applications with
+// real channels, and a control plane that only passes commands and events on. Driven by the clock's events: the engine
+// is polled when a frame, an application or its own deadline gives a reason, as a sleeping one would be.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+#include "ipc/shm_counters.h"
+#include "sim/engine_app.h"
+#include "sim/sim_run.h"
+#include "support/faulty_port.h"
+#include "support/sim_port.h"
+
+namespace mn::test {
+
+struct EngineSetup {
+  NicFacts facts;
+  uint32_t tx_frames = 256;
+  PortFaults faults;
+  uint32_t prefix_length = 24;
+};
+
+class EngineHost {
+ public:
+  using Setup = EngineSetup;
+
+  EngineHost(RunState* run, int index, uint64_t seed, const EngineSetup& setup);
+  ~EngineHost();
+
+  int index() const { return index_; }
+  void connect_to(SimLink* out) {
+    out_ = out;
+    port_.connect_to(out);
+  }
+  void start();
+  void packet_arrived(std::span<const uint8_t> frame, bool damaged);
+  void wake_at(Instant when);
+  void wake() { wake_at(run_->clock->now()); }
+  void command(const EngineCommand& command);
+  uint64_t cookie(EngineApp* app, uint64_t number) const;
+
+  EngineApp& app(uint32_t index) { return *apps_[index]; }
+  uint32_t apps() const { return static_cast<uint32_t>(apps_.size()); }
+  void open(uint32_t app, Port local_port, Port remote_port, const FlowPlan& plan);
+  void restart();
+  void heal() { faulty_.heal(); }
+  bool plans_done() const;
+  void check_empty();
+  void close_everything(SimRandom* random, bool all);
+  // From the engine's counters.
+  uint32_t flow_count() const;
+  bool idle() const { return flow_count() == 0; }
+  transport::TransportCounters transport_counters() const { return {}; }
+  const ipc::EngineCounters& counters() const { return *counters_; }
+  uint64_t faults_injected() const { return faulty_.injected(); }
+
+ private:
+  void make_engine();
+  void poll();
+  void pass_events();
+
+  RunState* run_;
+  int index_;
+  SimRandom random_;
+  EngineSetup setup_;
+  SimLink* out_ = nullptr;
+  SimPort port_;
+  FaultyPort faulty_;
+  std::unique_ptr<ipc::EngineCounters> counters_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<std::unique_ptr<EngineApp>> apps_;
+  std::vector<std::unique_ptr<EngineApp>> dead_apps_;
+  Instant wake_at_ = Instant::never();
+  uint64_t wake_generation_ = 0;
+  uint32_t stuck_polls_ = 0;
+  Instant last_poll_{};
+  uint32_t lives_ = 0;
+};
+
+using EngineRun = SimRun<EngineHost>;
+
+}  // namespace mn::test

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+
+#include "ipc/shm_layout.h"
+#include "sim/scenario.h"
+#include "sim/scenario_util.h"
+
+namespace mn::test {
+namespace {
+
+using wire::PacketType;
+
+void clean(uint64_t seed, FILE* trace) {
+  Profile profile = plain_profile(seed);
+  profile.opens[0] = profile.opens[1] = 4;
+  profile.plan = send_plan(300, 3000, true);
+  const RunResult result = run_profile(profile, trace);
+  SIM_CHECK(result.messages == 8 * 2 * 300, "clean: %llu messages", static_cast<unsigned long long>(result.messages));
+  for (const auto& counters : result.transports) {
+    // A tail probe may go out when the first window waits in the NIC's queue for longer than a guess.
+    SIM_CHECK(counters.retransmitted_packets == counters.tail_probes && counters.timeouts == 0,
+              "clean: %llu retransmissions, %llu timeouts without loss",
+              static_cast<unsigned long long>(counters.retransmitted_packets),
+              static_cast<unsigned long long>(counters.timeouts));
+  }
+}
+
+// The last packet of a burst is lost: nothing later shows the gap, a tail probe must.
+void lost_tail(uint64_t seed, FILE* trace) {
+  for (uint64_t drops = 1; drops <= 2; drops++) {
+    Profile profile = plain_profile(seed);
+    profile.plan = send_plan(10, 1400, false);
+    profile.run_min = milliseconds(60);
+    Instant delivered{};
+    const RunResult result = run_profile(profile, trace, [&delivered, drops](TransportRun* run) {
+      auto data = std::make_shared<uint64_t>(0);
+      run->link(0).drop_if([data, drops](uint64_t, std::span<const uint8_t> bytes) {
+        if (packet_type(bytes) != PacketType::kData) return false;
+        (*data)++;
+        return *data >= 10 && *data < 10 + drops;
+      });
+      run->on_step = [run, &delivered] {
+        if (delivered.ns == 0 && run->oracle().messages_received() == 10) delivered = run->clock().now();
+      };
+    });
+    SIM_CHECK(result.links[0].exact_drops == drops, "lost_tail: dropped nothing");
+    SIM_CHECK(delivered.ns != 0 && since_start(delivered) < milliseconds(drops == 1 ? 5 : 25),
+              "lost_tail: %llu lost, took %lld us", static_cast<unsigned long long>(drops),
+              static_cast<long long>(since_start(delivered).ns / 1000));
+  }
+}
+
+// Each of the first packets of either direction is lost once.
+void lost_handshake_each_packet(uint64_t seed, FILE* trace) {
+  for (int direction = 0; direction < 2; direction++) {
+    for (uint64_t index = 0; index < 4; index++) {
+      for (bool acceptor_talks : {false, true}) {
+        Profile profile = plain_profile(seed + index);
+        profile.plan = [acceptor_talks](SimRandom*, bool opener) {
+          FlowPlan plan;
+          plan.messages = opener != acceptor_talks ? 3 : 0;
+          return plan;
+        };
+        const RunResult result = run_profile(profile, trace, [=](TransportRun* run) {
+          run->link(direction).drop_if([index](uint64_t i, std::span<const uint8_t>) { return i == index; });
+        });
+        SIM_CHECK(result.messages == 3, "lost_handshake: packet %llu of direction %d lost: %llu messages arrive",
+                  static_cast<unsigned long long>(index), direction,
+                  static_cast<unsigned long long>(result.messages));
+      }
+    }
+  }
+}
+
+// Cut in the middle of a transfer, for less than the dead time: flows live on and move soon after.
+void blackhole_then_heal(uint64_t seed, FILE* trace) {
+  Profile profile = plain_profile(seed);
+  profile.opens[0] = 3;
+  profile.plan = send_plan(4000, 1000, true);
+  profile.run_min = milliseconds(2500);
+  cut(&profile, 0, microseconds(300), milliseconds(1800));
+  cut(&profile, 1, microseconds(300), milliseconds(1800));
+  uint64_t at_heal = 0, later = 0;
+  const RunResult result = run_profile(profile, trace, [&](TransportRun* run) {
+    run->clock().after(milliseconds(1800), [&at_heal, run] { at_heal = run->oracle().messages_received(); });
+    run->clock().after(milliseconds(2400), [&later, run] { later = run->oracle().messages_received(); });
+  });
+  SIM_CHECK(result.links[0].blackholed > 0 && at_heal < 24000, "blackhole: came too late");
+  SIM_CHECK(later > at_heal, "blackhole: no progress 600 ms after it ended");
+  SIM_CHECK(result.messages == 24000, "blackhole: %llu messages", static_cast<unsigned long long>(result.messages));
+}
+
+// Cut for longer than the dead time: both ends are told, within the dead time and a little.
+void blackhole_kills(uint64_t seed, FILE* trace) {
+  for (bool idle : {false, true}) {
+    Profile profile = plain_profile(seed);
+    profile.opens[0] = 3;
+    profile.plan = send_plan(4000, 1000, true);
+    profile.timeouts_allowed = true;
+    profile.run_min = seconds(8);
+    profile.run_max = seconds(9);
+    cut(&profile, 0, microseconds(500), seconds(20));
+    cut(&profile, 1, microseconds(500), seconds(20));
+    // Idle flows with something left to do, so that the run goes on until they are dead.
+    if (idle) {
+      profile.plan = [](SimRandom*, bool) {
+        FlowPlan plan;
+        plan.messages = 2;
+        plan.gap = seconds(30);
+        return plan;
+      };
+    }
+    TransportRun run(profile, trace);
+    const RunResult result = run.run();
+    SIM_CHECK(result.transports[0].flows_timed_out == 3 && result.transports[1].flows_timed_out == 3,
+              "blackhole_kills: %llu and %llu flows given up",
+              static_cast<unsigned long long>(result.transports[0].flows_timed_out),
+              static_cast<unsigned long long>(result.transports[1].flows_timed_out));
+    for (const Life& life : run.oracle().lives()) {
+      SIM_CHECK(life.reason == ipc::kEndTimeout, "blackhole_kills: life %u ended for reason %u", life.uid, life.reason);
+      const Duration after = since_start(life.ended);
+      SIM_CHECK(after > seconds(4) && after < seconds(8), "blackhole_kills: given up after %lld ms",
+                static_cast<long long>(after.ns / 1'000'000));
+    }
+  }
+}
+
+void one_way_loss(uint64_t seed, FILE* trace) {
+  for (int direction = 0; direction < 2; direction++) {
+    Profile profile = plain_profile(seed);
+    profile.opens[0] = 2;
+    profile.plan = send_plan(3000, 1000, true);
+    profile.run_min = seconds(3);
+    cut(&profile, direction, microseconds(400), milliseconds(2500));
+    const RunResult result = run_profile(profile, trace);
+    SIM_CHECK(result.links[direction].blackholed > 0, "one_way_loss: came too late");
+    SIM_CHECK(result.messages == 12000, "one_way_loss: %llu messages", static_cast<unsigned long long>(result.messages));
+  }
+}
+
+void faulty(uint64_t seed, FILE* trace, const char* name, void (*make)(LinkConfig*), uint64_t LinkCounters::*count) {
+  Profile profile = plain_profile(seed);
+  profile.opens[0] = 2;
+  profile.opens[1] = 2;
+  profile.plan = send_plan(400, 2500, true, EndAction::kClose);
+  for (auto& link : profile.link) make(&link);
+  const RunResult result = run_profile(profile, trace);
+  SIM_CHECK(result.links[0].*count > 10 && result.links[1].*count > 10, "%s: the fault did not happen", name);
+}
+
+void reorder_heavy(uint64_t seed, FILE* trace) {
+  faulty(seed, trace, "reorder_heavy", [](LinkConfig* link) {
+    link->reorder = 0.3;
+    link->reorder_delay = microseconds(500);
+  }, &LinkCounters::reordered);
+}
+
+void duplicate_everything(uint64_t seed, FILE* trace) {
+  faulty(seed, trace, "duplicate_everything", [](LinkConfig* link) { link->duplicate = 1; }, &LinkCounters::duplicates);
+}
+
+void corrupt_everything_10pct(uint64_t seed, FILE* trace) {
+  faulty(seed, trace, "corrupt", [](LinkConfig* link) { link->corrupt = 0.1; }, &LinkCounters::corrupted);
+}
+
+void burst_loss(uint64_t seed, FILE* trace) {
+  faulty(seed, trace, "burst_loss", [](LinkConfig* link) {
+    link->burst_enter = 0.01;
+    link->burst_leave = 0.1;
+    link->burst_loss = 1;
+  }, &LinkCounters::losses);
+}
+
+void loss_30pct(uint64_t seed, FILE* trace) {
+  faulty(seed, trace, "loss_30pct", [](LinkConfig* link) { link->loss = 0.3; }, &LinkCounters::losses);
+}
+
+// Only acknowledgements are lost: cumulative acks must make up for it.
+void ack_loss(uint64_t seed, FILE* trace) {
+  Profile profile = plain_profile(seed);
+  profile.plan = send_plan(3000, 1400, false);
+  profile.link[1].loss = 0.5;
+  const RunResult result = run_profile(profile, trace);
+  SIM_CHECK(result.messages == 3000 && result.links[1].losses > 10, "ack_loss: %llu messages",
+            static_cast<unsigned long long>(result.messages));
+}
+
+// A queue much shorter than the window: the overflow is lost again and again.
+void short_queue(uint64_t seed, FILE* trace) {
+  Profile profile = plain_profile(seed);
+  profile.opens[0] = 4;
+  profile.plan = send_plan(500, 1400, false);
+  for (auto& link : profile.link) {
+    link.bits_per_second = 200'000'000;
+    link.queue_packets = 16;
+  }
+  const RunResult result = run_profile(profile, trace);
+  SIM_CHECK(result.messages == 2000 && result.links[0].queue_drops > 0, "short_queue: %llu messages, %llu drops",
+            static_cast<unsigned long long>(result.messages),
+            static_cast<unsigned long long>(result.links[0].queue_drops));
+}
+
+constexpr Scenario kScenarios[] = {
+    {"clean", clean},
+    {"lost_tail", lost_tail},
+    {"lost_handshake_each_packet", lost_handshake_each_packet},
+    {"blackhole_then_heal", blackhole_then_heal},
+    {"blackhole_kills", blackhole_kills},
+    {"one_way_loss", one_way_loss},
+    {"reorder_heavy", reorder_heavy},
+    {"duplicate_everything", duplicate_everything},
+    {"corrupt_everything_10pct", corrupt_everything_10pct},
+    {"burst_loss", burst_loss},
+    {"loss_30pct", loss_30pct},
+    {"ack_loss", ack_loss},
+    {"short_queue", short_queue},
+};
+
+}  // namespace
+
+std::span<const Scenario> loss_scenarios() { return kScenarios; }
+
+}  // namespace mn::test
