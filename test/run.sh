@@ -81,9 +81,9 @@ if wants unit lint sim fuzz concurrency integration; then
     add_failure "build dev"
   fi
 fi
-# As it ships: real daemons between network namespaces, and what can only be seen in a release build.
+# As it ships: real services between network namespaces, and the archives and the library as they are.
 if wants integration lint; then
-  if mn_build "$top" release "$jobs"; then
+  if mn_build "$top" release "$jobs" mn_tests_integration mn_tests_lint; then
     run_tests release -L "^(${label:-integration|lint})\$"
   else
     add_failure "build release"
