@@ -9,9 +9,10 @@ import errno
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
+
+import control_socket
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SANITIZED_FACTOR = 1.0  # run.py raises it for sanitized builds: deadlines are longer there
@@ -156,15 +157,14 @@ class Daemon(Process):
         end = time.monotonic() + patience(timeout)
         while True:
             check(self.alive(), f"{self.name} ended ({self.popen.returncode}):\n{self.tail()}")
-            probe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            try:
-                probe.connect(self.socket_path)
+            try:  # ready is who answers: the socket exists before the NIC is up
+                control_socket.greeted(self.socket_path).close()
                 return time.monotonic() - self.started
+            except TimeoutError:
+                pass
             except OSError as error:
                 check(error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN),
                       f"{self.name}: {error}")
-            finally:
-                probe.close()
             check(time.monotonic() < end, f"{self.name} is not ready after {timeout} s:\n{self.tail()}")
             time.sleep(0.01)
 

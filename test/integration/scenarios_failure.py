@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import time
 
 from harness import Bed, Daemon, check, files_now, patience, say, sh
