@@ -8,7 +8,7 @@ import struct
 import time
 
 from control_socket import HELLO, SIZE, dial, greeted, message
-from harness import Bed, check, patience, say
+from harness import Bed, check, say
 from scenarios_traffic import result, server_result
 
 SCENARIOS = {}
