@@ -81,10 +81,11 @@ if wants unit lint sim fuzz concurrency integration; then
     add_failure "build dev"
   fi
 fi
-# As it ships: real services between network namespaces, and the archives and the library as they are.
-if wants integration lint; then
-  if mn_build "$top" release "$jobs" mn_tests_integration mn_tests_lint; then
-    run_tests release -L "^(${label:-integration|lint})\$"
+# As it ships: real services between network namespaces, thousands of simulated seeds (a sanitized build has
+# time for hundreds), and the archives and the library as they are.
+if wants integration lint sim; then
+  if mn_build "$top" release "$jobs" mn_tests_integration mn_tests_lint mn_tests_sim; then
+    run_tests release -L "^(${label:-integration|lint|sim})\$"
   else
     add_failure "build release"
   fi
