@@ -75,7 +75,8 @@ mn_install "$log_dir" $MN_BUILD_PACKAGES || { add_failure "installing packages";
 
 # Sanitized: everything but the timing-bound integration scenarios.
 if wants unit lint sim fuzz concurrency integration; then
-  if mn_build "$top" dev "$jobs"; then
+  # shellcheck disable=SC2086
+  if mn_build "$top" dev "$jobs" ${label:+mn_tests_$label}; then
     if [ -n "$label" ]; then run_tests dev -L "^$label\$"; else run_tests dev; fi
   else
     add_failure "build dev"

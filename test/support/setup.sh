@@ -18,6 +18,7 @@ mn_live() {
   mn_say "$text"
   "$@" >"$log" 2>&1 </dev/null &
   child=$!
+  trap 'kill "$child" 2>/dev/null; exit 130' INT TERM
   while kill -0 "$child" 2>/dev/null; do
     sleep 0.5
     if [ $((SECONDS - last_shown)) -ge 10 ]; then
@@ -26,6 +27,7 @@ mn_live() {
     fi
   done
   wait "$child" || rc=$?
+  trap - INT TERM
   if [ "$rc" -ne 0 ]; then
     printf '   failed (exit code %d) after %d s; the end of %s:\n' "$rc" $((SECONDS - started)) "$log"
     grep -nE 'error:|undefined reference|FAILED:|^E: ' "$log" | head -n 20
