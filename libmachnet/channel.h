@@ -22,7 +22,7 @@ struct ChannelParts {
   uint64_t memory_size = 0;  // at least ipc::channel_size(shapes, lane_count)
   const ipc::LaneShape* shapes = nullptr;
   uint32_t lane_count = 0;
-  int application_fd = -1;          // eventfd that wakes the application
+  int application_fd = -1;          // readable: wake up
   const int* engine_fds = nullptr;  // lane_count eventfds that wake the engines; nullptr: none
   // Channels of machnet_attach: memory is unmapped, descriptors are closed and the session ended by
   // channel_free. In-process channels (false) leave all of it to their maker.

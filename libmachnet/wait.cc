@@ -82,6 +82,26 @@ void end_all(Channel* c) {
   }
 }
 
+// Reads what rings there are: one number for each, or (an eventfd) their sum.
+void take_rings(Channel* c) {
+  uint64_t rings[32];
+  uint64_t sum = 0;
+  ssize_t n;
+  do {
+    n = read(c->application_fd, rings, sizeof rings);
+    for (ssize_t i = 0; i < n / static_cast<ssize_t>(sizeof rings[0]); i++) sum += rings[i];
+  } while (n == sizeof rings);
+  c->fd_rings = sum >= c->fd_rings ? 0 : c->fd_rings - static_cast<uint32_t>(sum);
+}
+
+// Makes the program's descriptor readable, or not any more: our end of the doorbell is always writable.
+bool fd_raise(const Channel* c, bool raised) {
+  epoll_event event = {};
+  event.events = raised ? uint32_t{EPOLLIN} | uint32_t{EPOLLOUT} : uint32_t{EPOLLIN};
+  event.data.u32 = kDoorbell;
+  return epoll_ctl(c->poll_fd, EPOLL_CTL_MOD, c->application_fd, &event) == 0;
+}
+
 int epoll_add(int epoll_fd, int fd, uint32_t events, Source source) {
   epoll_event event = {};
   event.events = events;
@@ -89,7 +109,7 @@ int epoll_add(int epoll_fd, int fd, uint32_t events, Source source) {
   return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-// `edge`: the doorbell wakes once for each ring and need not be read.
+// `edge`: the doorbell wakes once for each ring, read or not.
 int make_epoll(const Channel* c, bool edge) {
   if (c->application_fd < 0) {
     errno = ENOTSUP;
@@ -110,7 +130,7 @@ int make_epoll(const Channel* c, bool edge) {
 }
 
 // Sleeps once. 1: look again, 0: time is up, -1.
-int sleep_once(Channel* c, int64_t deadline) {
+int sleep_once(Channel* c, int64_t deadline, bool* ret_rung) {
   int left = -1;
   if (deadline >= 0) {
     const int64_t ms = deadline - now_ms();
@@ -120,6 +140,7 @@ int sleep_once(Channel* c, int64_t deadline) {
   const int count = epoll_wait(c->wait_fd, events, 2, left);
   if (count < 0) return -1;
   for (int i = 0; i < count; i++) {
+    if (events[i].data.u32 == kDoorbell) *ret_rung = true;
     if (events[i].data.u32 == kSession && channel_check_now(c) != 0) return -1;
   }
   return count > 0 || left != 0 ? 1 : 0;
@@ -134,11 +155,13 @@ int wait_for_work(Channel* c, int timeout_ms) {
     if (c->wait_fd < 0 && (c->wait_fd = make_epoll(c, true)) < 0) return -1;
     const int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
     for (int status = 1; !found && status == 1;) {
+      bool rung = false;
       announce_all(c);
       found = something_waits(c);
-      if (!found && c->dead_errno == 0) status = sleep_once(c, deadline);
+      if (!found && c->dead_errno == 0) status = sleep_once(c, deadline, &rung);
       const int error = errno;
       end_all(c);
+      if (rung) take_rings(c);  // a doorbell that is never read would be full one day
       if (!found) found = something_waits(c);
       if (c->dead_errno != 0) return channel_fail(c, c->dead_errno);
       if (status < 0 && !found) {
@@ -173,13 +196,9 @@ void fd_prepare(Channel* c) {
   collect_rings(c);
   // Read before the announcement: afterwards it could swallow the ring for what comes now. A ring
   // that was announced but has not reached the eventfd stays owed and is read the next time.
-  if (c->fd_raised || c->fd_rings > 0 || ++c->fd_idle_polls >= kFdIdlePollsMax) {
-    uint64_t rings = 0;
-    if (read(c->application_fd, &rings, sizeof rings) == sizeof rings) {
-      if (c->fd_raised) rings--;
-      c->fd_raised = false;
-      c->fd_rings = rings >= c->fd_rings ? 0 : c->fd_rings - static_cast<uint32_t>(rings);
-    }
+  if (c->fd_raised) c->fd_raised = !fd_raise(c, false);
+  if (c->fd_rings > 0 || ++c->fd_idle_polls >= kFdIdlePollsMax) {
+    take_rings(c);
     c->fd_idle_polls = 0;
   }
   bool announce = false;
@@ -193,10 +212,7 @@ void fd_prepare(Channel* c) {
 
 void fd_keep_raised(Channel* c) {
   if (!something_waits(c) || c->dead_errno != 0) return;
-  if (!c->fd_raised) {
-    const uint64_t one = 1;
-    c->fd_raised = write(c->application_fd, &one, sizeof one) == sizeof one;
-  }
+  if (!c->fd_raised) c->fd_raised = fd_raise(c, true);
   told(c);
 }
 

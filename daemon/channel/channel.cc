@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,8 +55,12 @@ Result<std::unique_ptr<Channel>> Channel::create(std::span<const ipc::LaneShape>
                       channel->memory_fd_, 0);
   if (memory == MAP_FAILED) return system_error("mmap");
   channel->memory_ = static_cast<uint8_t*>(memory);
-  channel->application_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (channel->application_fd_ < 0) return system_error("eventfd");
+  int bell[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, bell) != 0) {
+    return system_error("socketpair");
+  }
+  channel->application_fd_ = bell[0];
+  channel->bell_fd_ = bell[1];
 
   new (memory) ipc::ChannelHeader{.magic = ipc::kChannelMagic,
                                   .version = ipc::kChannelVersion,
@@ -66,7 +71,7 @@ Result<std::unique_ptr<Channel>> Channel::create(std::span<const ipc::LaneShape>
     const int engine_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine_fd < 0) return system_error("eventfd");
     channel->lanes_.push_back(std::make_unique<Lane>(shape, channel->memory_ + at,
-                                                     channel->application_fd_, engine_fd));
+                                                     channel->bell_fd_, engine_fd));
     at += ipc::lane_offsets(shape).size;
   }
   MN_ASSERT(at == channel->memory_size_);
@@ -78,6 +83,7 @@ Channel::~Channel() {
   if (memory_ != nullptr) munmap(memory_, memory_size_);
   if (memory_fd_ >= 0) close(memory_fd_);
   if (application_fd_ >= 0) close(application_fd_);
+  if (bell_fd_ >= 0) close(bell_fd_);
 }
 
 }  // namespace mn

@@ -27,7 +27,7 @@ class Channel {
 
   int memory_fd() const { return memory_fd_; }
   uint64_t memory_size() const { return memory_size_; }
-  int application_fd() const { return application_fd_; }  // eventfd that wakes the application
+  int application_fd() const { return application_fd_; }  // readable: wake up
   int engine_fd(uint32_t lane) const { return lanes_[lane]->engine_fd(); }
   uint32_t lane_count() const { return static_cast<uint32_t>(lanes_.size()); }
   Lane* lane(uint32_t index) { return lanes_[index].get(); }
@@ -36,7 +36,11 @@ class Channel {
  private:
   Channel() = default;
   int memory_fd_ = -1;
+  // The application's doorbell is a socket pair, not an eventfd: whoever holds an eventfd can clear O_NONBLOCK, which
+  // belongs to the open file that both would share, fill its counter, and so stop the engine in write(). A send with
+  // MSG_DONTWAIT on an end of our own never waits.
   int application_fd_ = -1;
+  int bell_fd_ = -1;
   uint8_t* memory_ = nullptr;
   uint64_t memory_size_ = 0;
   std::vector<std::unique_ptr<Lane>> lanes_;

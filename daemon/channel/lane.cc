@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "channel/lane.h"
 
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include <cstring>
 
@@ -9,7 +9,7 @@
 
 namespace mn {
 
-Lane::Lane(const ipc::LaneShape& shape, uint8_t* base, int application_fd, int engine_fd)
+Lane::Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_fd)
     : shape_(shape),
       header_(reinterpret_cast<ipc::LaneHeader*>(base)),
       chunks_(shape.tx_buffers),
@@ -18,7 +18,7 @@ Lane::Lane(const ipc::LaneShape& shape, uint8_t* base, int application_fd, int e
       rx_free_(shape.rx_buffers),
       slot_free_(shape.flow_slots),
       slots_(shape.flow_slots),
-      application_fd_(application_fd),
+      bell_fd_(bell_fd),
       engine_fd_(engine_fd) {
   MN_ASSERT(ipc::lane_shape_ok(shape));
   const ipc::LaneOffsets at = ipc::lane_offsets(shape);
@@ -53,7 +53,7 @@ uint32_t Lane::handle_of(transport::FlowRef flow) const {
 
 bool Lane::next_submission(Submission* ret_submission) {
   ipc::Item16 item;
-  while (violation_ == nullptr && submit_.pop(&item)) {
+  for (uint32_t i = 0; i < kStaleMax && violation_ == nullptr && submit_.pop(&item); i++) {
     switch (ipc::entry_type(item.word)) {
       case ipc::kSubmitSegment:
         if (check_segment(item, ret_submission)) return true;
@@ -164,8 +164,9 @@ void Lane::ring_application() {
   news_ = 0;
   if (!ipc::wake_needed(&header_->application, pushed)) return;
   const uint64_t one = 1;
-  // EAGAIN: the counter is at its maximum, so the application is awake or about to be.
-  [[maybe_unused]] const ssize_t written = write(application_fd_, &one, sizeof one);
+  // EAGAIN: the application has not read what was rung before, so it is awake or about to be.
+  [[maybe_unused]] const ssize_t sent =
+      send(bell_fd_, &one, sizeof one, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 transport::FlowRef Lane::flow_reserve(uint32_t handle, const FourTuple& tuple) {

@@ -26,14 +26,18 @@ struct Submission {
 
 class Lane final : public transport::MessageStore {
  public:
-  // `base`: the lane's start in the mapping. The eventfds stay the caller's.
-  Lane(const ipc::LaneShape& shape, uint8_t* base, int application_fd, int engine_fd);
+  static constexpr uint32_t kStaleMax = 64;
+
+  // `base`: the lane's start in the mapping. `bell_fd`: our end of the application's doorbell. Both
+  // descriptors stay the caller's.
+  Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_fd);
 
   const ipc::LaneShape& shape() const { return shape_; }
   int engine_fd() const { return engine_fd_; }
 
   // ---- What the application wrote
-  // False: nothing more waits (or violation() says why the lane is dead).
+  // False: nothing more for now, or violation() says why the lane is dead. At most kStaleMax entries of ended
+  // flows are skipped in one call: an application that never stops writing them does not hold the engine.
   bool next_submission(Submission* ret_submission);
   // Takes back what the application released, at most `budget` entries; returns how many.
   uint32_t take_releases(uint32_t budget);
@@ -120,7 +124,7 @@ class Lane final : public transport::MessageStore {
   FixedArray<uint32_t> rx_free_;    // stack of free rx buffers, the last one used on top
   FixedArray<uint32_t> slot_free_;  // stack of free flow slots
   FixedArray<Slot> slots_;
-  int application_fd_;
+  int bell_fd_;
   int engine_fd_;
 };
 

@@ -16,9 +16,11 @@ namespace {
 constexpr uint64_t kCommandTag = UINT64_MAX;
 constexpr uint64_t kNicTag = UINT64_MAX - 1;
 
-void watch(int epoll_fd, int fd, uint64_t tag) {
+// Doorbells of applications are watched for edges and never read: who holds the other end could clear the O_NONBLOCK
+// that both share, empty the counter between our look and our read, and so stop the engine in read().
+void watch(int epoll_fd, int fd, uint64_t tag, uint32_t events = EPOLLIN) {
   epoll_event event{};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.u64 = tag;
   MN_ASSERT(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
 }
@@ -57,7 +59,7 @@ bool LaneSet::add(Lane* lane) {
   const uint32_t index = free_.back();
   free_.pop_back();
   entries_[index] = {.lane = lane};
-  watch(epoll_fd_, lane->engine_fd(), index);
+  watch(epoll_fd_, lane->engine_fd(), index, EPOLLIN | EPOLLET);
   lane->link_news(&news_);
   parked_count_++;
   make_hot(index);
@@ -142,7 +144,6 @@ void LaneSet::drain_events(int timeout_ms_or_now, const Duration* longest) {
     MN_ASSERT(tag < kLanesMax);
     Entry& entry = entries_[tag];
     if (entry.lane == nullptr) continue;
-    drain(entry.lane->engine_fd());
     make_hot(static_cast<uint32_t>(tag));
   }
 }

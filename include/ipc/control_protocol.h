@@ -19,8 +19,8 @@ constexpr char kSocketEnvironment[] = "MACHNET_SOCKET";
 
 enum ControlType : uint16_t {
   kControlHello = 1,      // negotiates the version; no descriptors
-  kControlAttach = 2,     // reply: ChannelInfo; descriptors: memfd, application's eventfd, engine's
-                          // eventfd of each lane
+  kControlAttach = 2,     // reply: ChannelInfo; descriptors: memfd, application's doorbell (a
+                          // stream socket: 8 bytes for each ring), engine's eventfd of each lane
   kControlListen = 3,     // Endpoint
   kControlUnlisten = 4,   // Endpoint
   kControlConnect = 5,    // ConnectRequest; reply: FlowInfo
@@ -143,7 +143,7 @@ struct ControlMessage {
 };
 static_assert(sizeof(ControlMessage) == 512);
 
-// Most descriptors a reply carries: memfd, application's eventfd, one per lane.
+// Most descriptors a reply carries: memfd, application's doorbell, one per lane.
 constexpr uint32_t kDescriptorsMax = 2 + kLanesMax;
 
 }  // namespace mn::ipc

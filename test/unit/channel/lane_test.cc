@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "channel/lane.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csetjmp>
 #include <cstdarg>
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
 extern "C" {
 #include <cmocka.h>
@@ -301,6 +304,49 @@ void ring_application__only_a_sleeper_that_wants_it_is_woken(void** state) {
   assert_true(readable(f.channel->application_fd()));
 }
 
+// The flags of an open file belong to all who hold it: the engine must not count on O_NONBLOCK.
+void ring_application__never_waits_for_an_application_that_does_not_read(void** state) {
+  Fixture& f = fixture(state);
+  mn::Lane* news = nullptr;
+  f.lane->link_news(&news);
+  const uint32_t flow = f.lane->flow_reserve(1, {});
+  const int fd = f.channel->application_fd();
+  const uint64_t most = 0xfffffffffffffffeu;
+  assert_true(write(fd, &most, sizeof most) != 0);
+  assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+  for (int i = 0; i < 2000; i++) {  // returns, or this test times out
+    ipc::sleep_announce(&f.header()->application);
+    f.lane->flow_accepted(flow);
+    f.lane->ring_application();
+  }
+  assert_true(readable(fd));
+}
+
+// An application that writes as fast as the engine reads.
+void next_submission__endless_stale_entries_do_not_hold_the_engine(void** state) {
+  Fixture& f = fixture(state);
+  const uint32_t capacity = ipc::submit_capacity(kShape);
+  auto* entries = reinterpret_cast<ipc::Entry16*>(f.base + ipc::lane_offsets(kShape).submit);
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    const uint32_t close = ipc::entry_word(ipc::kSubmitClose, 0, 0);
+    while (!stop.load(std::memory_order_relaxed)) {
+      for (const uint32_t phase : {ipc::kPhaseBit, 0u}) {
+        for (uint32_t i = 0; i < capacity; i++) {
+          entries[i].word.store(close | phase, std::memory_order_release);
+        }
+      }
+    }
+  });
+  Submission s;
+  bool any = false;
+  for (int i = 0; i < 10000; i++) any |= f.lane->next_submission(&s);
+  stop.store(true, std::memory_order_relaxed);
+  writer.join();
+  assert_false(any);
+  assert_null(f.lane->violation());
+}
+
 }  // namespace
 
 #define MN_LANE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -326,6 +372,8 @@ int main() {
       MN_LANE_TEST(flow_ended__without_a_reason_tells_nobody),
       MN_LANE_TEST(rx_put__full_pool_is_refused),
       MN_LANE_TEST(ring_application__only_a_sleeper_that_wants_it_is_woken),
+      MN_LANE_TEST(ring_application__never_waits_for_an_application_that_does_not_read),
+      MN_LANE_TEST(next_submission__endless_stale_entries_do_not_hold_the_engine),
   };
   return cmocka_run_group_tests_name("lane", tests, nullptr, nullptr);
 }

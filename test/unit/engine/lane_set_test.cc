@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "engine/lane_set.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -159,6 +160,25 @@ void silence__lane_is_not_read_again(void** state) {
   assert_true(f.set.contains(lane));
 }
 
+// The application holds the same open file: it may have read the bell, and made reading it wait.
+void collect_doorbells__never_waits_for_a_bell_that_was_taken_away(void** state) {
+  Fixture& f = fixture(state);
+  Lane* lane = f.add();
+  assert_true(f.set.announce_sleep());
+  assert_true(Fixture::submit(lane));
+  uint64_t rings = 0;
+  assert_int_equal(fcntl(lane->engine_fd(), F_SETFL, 0), 0);
+  assert_int_equal(read(lane->engine_fd(), &rings, sizeof rings), sizeof rings);
+  f.set.sleep(milliseconds(1));
+  // And a bell that nobody reads rings again.
+  for (int i = 0; i < 3; i++) {
+    f.set.announce_sleep();
+    const uint64_t one = 1;
+    assert_int_equal(write(lane->engine_fd(), &one, sizeof one), sizeof one);
+    f.set.sleep(seconds(60));  // returns at once, or this test times out
+  }
+}
+
 }  // namespace
 
 #define MN_LANE_SET_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -173,6 +193,7 @@ int main() {
       MN_LANE_SET_TEST(announce_sleep__waiting_entry_forbids_it),
       MN_LANE_SET_TEST(sleep__command_ends_it),
       MN_LANE_SET_TEST(silence__lane_is_not_read_again),
+      MN_LANE_SET_TEST(collect_doorbells__never_waits_for_a_bell_that_was_taken_away),
   };
   return cmocka_run_group_tests_name("lane_set", tests, nullptr, nullptr);
 }
