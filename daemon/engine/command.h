@@ -54,6 +54,7 @@ struct EngineEvent {
 };
 
 using EngineCommandQueue = SpscQueue<EngineCommand, 1024>;
-using EngineEventQueue = SpscQueue<EngineEvent, 4096>;
+// More than all lanes can owe answers at one time (engine.h, push_event).
+using EngineEventQueue = SpscQueue<EngineEvent, 8192>;
 
 }  // namespace mn

@@ -44,7 +44,7 @@ void Engine::answer(const EngineCommand& command, int error) {
 size_t Engine::run_commands(Instant now) {
   size_t done = 0;
   EngineCommand command;
-  // Departures and violations push events of their own: one of each lane at most, hence the margin.
+  // Departures push events of their own: one of each lane at most, hence the margin.
   while (done < kCommandsPerPoll && events_.has_room(kEventRoom + departing_.size()) &&
          commands_.try_pop(&command)) {
     run(now, command);
@@ -106,11 +106,11 @@ void Engine::run(Instant now, const EngineCommand& command) {
 // What the application submitted before it asked for the close belongs to the flows: nothing accepted
 // is lost. Bounded by what an honest application can have submitted.
 void Engine::read_out(Instant now, Lane* lane) {
-  const uint32_t entries_max = ipc::submit_capacity(lane->shape());
-  for (uint32_t read = 0; read < entries_max && lane->violation() == nullptr;) {
-    const size_t found = read_lane(now, lane);
-    if (found == 0) return;
-    read += static_cast<uint32_t>(found);
+  const uint32_t entries_max =
+      ipc::submit_capacity(lane->shape()) + ipc::release_capacity(lane->shape());
+  for (uint32_t read = 0;
+       read < entries_max && lane->has_input() && lane->violation() == nullptr;) {
+    read += std::max(static_cast<uint32_t>(read_lane(now, lane)), Lane::kStaleMax);
   }
 }
 
@@ -184,6 +184,12 @@ size_t Engine::report(Instant now) {
     continue_connects(now, host_event.path, host_event.ready);
     work++;
   }
+  while (!violated_.empty() && events_.has_room(kEventRoom + departing_.size() + draining_.size())) {
+    Lane* lane = violated_.back();
+    violated_.pop_back();
+    push_event({.kind = EngineEvent::Kind::kLaneViolated, .lane = lane, .reason = lane->violation()});
+    work++;
+  }
   transport::TransportEvent event;
   bool drained = false;
   while (events_.has_room(kEventRoom + departing_.size() + draining_.size())) {
@@ -228,19 +234,26 @@ void Engine::finish_departures() {
     draining_[i] = draining_.back();
     draining_.pop_back();
   }
+  size_t staying = 0;
   for (const EngineCommand& command : departing_) {
     if (command.kind == EngineCommand::Kind::kStop) {
-      answer(command, 0);
+      // The thread may end with the answer: not before every peer was told.
+      if (transmit_idle_) {
+        answer(command, 0);
+      } else {
+        departing_[staying++] = command;
+      }
       continue;
     }
     // Its last news are rung here: the lane is not on the list when it goes.
     ring_applications();
     if (lanes_.contains(command.lane)) lanes_.remove(command.lane);
+    std::erase(violated_, command.lane);
     push_event({.kind = EngineEvent::Kind::kLaneRemoved,
                 .cookie = command.cookie,
                 .lane = command.lane});
   }
-  departing_.clear();
+  departing_.resize(staying);
 }
 
 }  // namespace mn

@@ -48,6 +48,7 @@ Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* c
       loop_(kPacketMax) {
   waiting_.reserve(kWaitingMax);
   draining_.reserve(LaneSet::kLanesMax);
+  violated_.reserve(LaneSet::kLanesMax);
   departing_.reserve(LaneSet::kLanesMax);
 }
 
@@ -66,7 +67,9 @@ size_t Engine::poll_once(Instant now) {
     work++;
   }
   work += send_host_frames(now);
-  work += transmit(now);
+  const size_t sent = transmit(now);
+  transmit_idle_ = sent == 0 && sender_.idle();
+  work += sent;
   work += report(now);
   ring_applications();
 
@@ -145,7 +148,7 @@ void Engine::expel(Instant now, Lane* lane) {
   lanes_.silence(lane);
   transport_.abort_store(now, lane, ipc::kEndReset);
   ipc::counter_add(counters_->channels_violated, 1);
-  push_event({.kind = EngineEvent::Kind::kLaneViolated, .lane = lane, .reason = lane->violation()});
+  violated_.push_back(lane);  // all lanes may come here in one poll: report() tells as there is room
 }
 
 // ---- To the network --------------------------------------------------------------------------

@@ -113,11 +113,13 @@ class Engine {
   std::vector<uint8_t> loop_;                 // one packet to ourselves
   std::vector<WaitingConnect> waiting_;       // capacity kWaitingMax
   std::vector<EngineCommand> draining_;       // kDrainLane commands not yet answered
+  std::vector<Lane*> violated_;               // not yet reported: kLaneViolated waits for room
   std::vector<EngineCommand> departing_;      // kRemoveLane and kStop, answered at the end of the poll
   Instant next_service_{};
   uint64_t polls_ = 0;
   uint64_t polls_busy_ = 0;
   bool counters_stale_ = false;
+  bool transmit_idle_ = true;                 // the last look found nothing to send, and nothing waits for the NIC
   uint64_t loopback_packets_ = 0;
   NicCounters nic_counters_;
 };

@@ -326,6 +326,27 @@ void violation__is_reported_once_and_others_go_on(void** state) {
               EngineEvent::Kind::kLaneRemoved);
 }
 
+// Every application may break the rules at the same moment, while the control plane is slow.
+void violation__waits_for_room_in_the_event_queue(void** state) {
+  Fixture& f = fixture(state);
+  constexpr int kBad = 20;
+  for (int i = 0; i < kBad; i++) assert_non_null(f.add_lane());
+  for (auto& channel : f.channels) {
+    Fixture::submit(channel->lane(0)).push({.a = 0, .b = 999, .word = ipc::entry_word(1, 0, 5)});
+  }
+  while (f.engine.events().has_room(10)) assert_true(f.engine.events().try_push({}));
+  f.poll();
+  EngineEvent event;
+  int reports = 0;
+  for (int i = 0; i < 20; i++) {
+    while (f.engine.events().try_pop(&event)) {
+      reports += event.kind == EngineEvent::Kind::kLaneViolated;
+    }
+    f.poll();
+  }
+  assert_int_equal(reports, kBad);
+}
+
 void flow_stats__unknown_flow_is_enoent(void** state) {
   Fixture& f = fixture(state);
   Lane* lane = f.add_lane();
@@ -354,6 +375,7 @@ int main() {
       MN_ENGINE_TEST(remove_lane__waiting_connect_is_answered_first),
       MN_ENGINE_TEST(loopback__message_arrives_whole_at_another_lane),
       MN_ENGINE_TEST(violation__is_reported_once_and_others_go_on),
+      MN_ENGINE_TEST(violation__waits_for_room_in_the_event_queue),
       MN_ENGINE_TEST(flow_stats__unknown_flow_is_enoent),
       MN_ENGINE_TEST(stop__is_answered),
   };
