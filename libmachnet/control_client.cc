@@ -15,7 +15,8 @@ namespace mn::client {
 
 namespace {
 
-constexpr int kHelloTimeoutMs = 2000;
+// The socket is there before the NICs are up: a service that has just been started answers when it is ready.
+constexpr int kHelloTimeoutMs = 10000;
 constexpr int kErrnoMax = 4095;  // the kernel's own limit for an errno
 
 int64_t now_ms() {
