@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// BlockPool: blocks of records that flows borrow while they have packets in flight or out of order, so that an
-// idle flow has none. One pool for all flows of an engine, sized for the worst case: taking never fails; pages never
-// used cost nothing. Last in, first out: the next block is likely still in the cache. One thread.
+// BlockPool: blocks of records that flows borrow while they have packets in flight or out of order,
+// so that an idle flow has none. One pool for all flows of an engine, sized for the worst case:
+// taking never fails; pages never used cost nothing. Last in, first out: the next block is likely
+// still in the cache. One thread.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +14,10 @@
 namespace mn::transport {
 
 constexpr uint32_t kBlockRecords = 64;  // a word of bits has one for each record
-constexpr uint32_t kWindowMax = 1024;   // packets of a flow in flight, and out of order at its receiver
-// Slots for blocks in a flow. A window that starts inside a block touches one block more than fit in it, so a power
-// of two above that.
+constexpr uint32_t kWindowMax =
+    1024;  // packets of a flow in flight, and out of order at its receiver
+// Slots for blocks in a flow. A window that starts inside a block touches one block more than fit
+// in it, so a power of two above that.
 constexpr uint32_t kWindowBlocks = 2 * kWindowMax / kBlockRecords;
 constexpr uint32_t kWindowSlots = kWindowBlocks * kBlockRecords;
 

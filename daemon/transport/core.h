@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Core: what the flows of one engine share: slots, tables, block pools, timers, lists of who has something to
-// send or to say. The concepts of the protocol (handshake.h, sender.h, scoreboard.h, loss_detection.h, receiver.h,
-// lifecycle.h) are functions on a Core and one of its Flows. One thread.
+// Core: what the flows of one engine share: slots, tables, block pools, timers, lists of who has
+// something to send or to say. The concepts of the protocol (handshake.h, sender.h, scoreboard.h,
+// loss_detection.h, receiver.h, lifecycle.h) are functions on a Core and one of its Flows. One
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,8 @@ struct StrayReset {
   uint8_t flags;
 };
 
-// Resets of strays that wait, and how many more may be sent: whoever forges packets gets few answers.
+// Resets of strays that wait, and how many more may be sent: whoever forges packets gets few
+// answers.
 struct StrayResets {
   static constexpr uint32_t kWaitingMax = 64;
   static constexpr uint32_t kBurst = 128;
@@ -51,7 +53,8 @@ struct Core {
   TransportConfig config;
   TransportCounters counters;
 
-  // Slots are constructed when first used: a table for many flows costs no memory before there are many.
+  // Slots are constructed when first used: a table for many flows costs no memory before there are
+  // many.
   struct alignas(alignof(Flow)) FlowMemory {
     std::byte bytes[sizeof(Flow)];
   };
@@ -86,9 +89,9 @@ struct Core {
     return flow->handle == handle ? flow : nullptr;
   }
 
-  Flow* take_flow();  // nullptr: all in use. State is the caller's to set
+  Flow* take_flow();                 // nullptr: all in use. State is the caller's to set
   void release_if_done(Flow* flow);  // frees the slot of a kDead flow with nothing left to do
-  uint32_t random();  // unpredictable for a peer
+  uint32_t random();                 // unpredictable for a peer
   uint32_t random_tag();
 
   void attach(Flow* flow, MessageStore* store);
@@ -102,8 +105,9 @@ inline Flow* flow_of_timer(TimerNode* node) {
 }
 #define MN_FLOW_OF(link, member) \
   (reinterpret_cast<Flow*>(reinterpret_cast<std::byte*>(link) - offsetof(Flow, member)))
-#define MN_STORE_STATE_OF(link) \
-  (reinterpret_cast<StoreState*>(reinterpret_cast<std::byte*>(link) - offsetof(StoreState, ready_link)))
+#define MN_STORE_STATE_OF(link)                                       \
+  (reinterpret_cast<StoreState*>(reinterpret_cast<std::byte*>(link) - \
+                                 offsetof(StoreState, ready_link)))
 
 // The flow may have something to send: poll_transmit will ask it.
 inline void mark_ready(Core& core, Flow& flow) {
@@ -112,8 +116,8 @@ inline void mark_ready(Core& core, Flow& flow) {
   if (!flow.group->ready_link.linked()) core.ready_stores.push_back(&flow.group->ready_link);
 }
 
-// Makes sure that the flow's timer fires at `at` or before. Later deadlines are found when it fires, so that
-// deadlines that move on with each packet do not touch the wheel.
+// Makes sure that the flow's timer fires at `at` or before. Later deadlines are found when it
+// fires, so that deadlines that move on with each packet do not touch the wheel.
 inline void need_timer(Core& core, Flow& flow, Instant at) {
   if (at.ns < flow.timer.at_ns) core.wheel.set(&flow.timer, at);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Flow: everything the transport knows about one connection, as plain data; what it means is in the .cc of
-// each concept (handshake, sender, scoreboard, loss_detection, receiver, lifecycle). Owned by Core, one thread.
-// Records of packets in flight and out of order live in borrowed blocks, so an idle flow is this struct.
+// Flow: everything the transport knows about one connection, as plain data; what it means is in the
+// .cc of each concept (handshake, sender, scoreboard, loss_detection, receiver, lifecycle). Owned
+// by Core, one thread. Records of packets in flight and out of order live in borrowed blocks, so an
+// idle flow is this struct.
 #pragma once
 
 #include <cstddef>
@@ -34,11 +35,11 @@ struct SentPacket {
   enum Place : uint8_t { kFresh, kLost, kResent, kAcked };
   enum Flag : uint8_t { kFirst = 1, kLast = 2, kClose = 4, kJudgedLost = 8 };
 
-  int64_t sent_ns;      // the last time
-  BufferIndex first;    // its first byte, or its first message
-  uint16_t offset;      // of that byte in `first`
-  uint16_t length;      // payload bytes, the bundle's table not counted
-  uint16_t previous;    // window slots of neighbours in the list of its place, for kLost and kResent
+  int64_t sent_ns;    // the last time
+  BufferIndex first;  // its first byte, or its first message
+  uint16_t offset;    // of that byte in `first`
+  uint16_t length;    // payload bytes, the bundle's table not counted
+  uint16_t previous;  // window slots of neighbours in the list of its place, for kLost and kResent
   uint16_t next;
   uint8_t message_count;  // 0: no bundle
   uint8_t flags;
@@ -89,26 +90,29 @@ struct alignas(64) Flow {
   bool rx_in_message : 1 = false;    // the last packet delivered did not end its message
   bool has_waited : 1 = false;       // waiting_since is set
   bool opened_by_us : 1 = false;
-  bool accepted : 1 = false;         // the store's application knows of it
-  bool unconfirmed : 1 = false;      // nothing heard since kOpenAck: the acceptor may not have our answer
+  bool accepted : 1 = false;  // the store's application knows of it
+  bool unconfirmed : 1 =
+      false;  // nothing heard since kOpenAck: the acceptor may not have our answer
   bool in_table : 1 = false;
   bool probe_due : 1 = false;
   bool tail_probe_due : 1 = false;
-  bool tail_probed : 1 = false;      // one probe for each flight
-  bool open_due : 1 = false;         // kOpen or kOpenAck must go out
+  bool tail_probed : 1 = false;  // one probe for each flight
+  bool open_due : 1 = false;     // kOpen or kOpenAck must go out
   bool reset_due : 1 = false;
   bool close_requested : 1 = false;
   bool close_sent : 1 = false;
-  bool challenged : 1 = false;       // has answered an earlier life's packet while opening
-  bool tx_in_message : 1 = false;    // send_next continues a message
+  bool challenged : 1 = false;     // has answered an earlier life's packet while opening
+  bool tx_in_message : 1 = false;  // send_next continues a message
   bool connected_event : 1 = false;
   bool failed_event : 1 = false;
   bool ended_event : 1 = false;
   bool lingering : 1 = false;
-  bool tx_cut : 1 = false;           // the last segment queued did not end its message
-  uint8_t ack_every = 16;  // packets
-  uint8_t backoff = 0;     // of the loss timer
+  bool starved : 1 = false;  // offered no window: in group->starved
+  bool tx_cut : 1 = false;   // the last segment queued did not end its message
+  uint8_t ack_every = 16;    // packets
+  uint8_t backoff = 0;       // of the loss timer
   LossTimer loss_timer = LossTimer::kNone;
+  uint8_t turn_packets = 0;  // sent in this turn
   FlowRef store_flow = kNoFlow;
   MessageStore* store = nullptr;
   StoreState* group = nullptr;  // the store's, or Core::orphans when kDead
@@ -118,7 +122,7 @@ struct alignas(64) Flow {
   uint32_t rx_early = 0;        // packets in rx_blocks
   uint16_t rx_unacked = 0;      // received since the last ack went out
   uint16_t rx_mss = 0;
-  uint32_t rx_period = 0;       // of the store, in which data came last
+  uint32_t rx_period = 0;  // of the store, in which data came last
   uint32_t echo = 0;
   Instant echo_at;
   Instant heard_at;
@@ -136,11 +140,11 @@ struct alignas(64) Flow {
   uint32_t sacked = 0;
   BufferIndex queue_head = kNoBuffer;  // oldest buffer not given back
   BufferIndex queue_tail = kNoBuffer;
-  BufferIndex send_next = kNoBuffer;   // the first with bytes not yet in a packet
+  BufferIndex send_next = kNoBuffer;  // the first with bytes not yet in a packet
   uint32_t send_offset = 0;
   TxChunk* chunks = nullptr;
-  SlotList lost;    // waiting to be sent again
-  SlotList resent;  // sent again, in the order of sending
+  SlotList lost;                 // waiting to be sent again
+  SlotList resent;               // sent again, in the order of sending
   uint32_t limit_timestamp = 0;  // of the packet that set tx_limit
   uint8_t reorder_steps = 1;     // reordering window in quarters of the smallest round trip
   Instant loss_deadline = Instant::never();
@@ -163,10 +167,9 @@ struct alignas(64) Flow {
   Link event_link;
   uint64_t cookie = 0;
   uint32_t path = 0;
-  uint32_t turn_packets = 0;
   Instant born_at;
-  Instant progress_at;   // an ack moved tx_first, or the close was asked for
-  Instant probed_at;     // keep-alive
+  Instant progress_at;  // closing: an ack moved tx_first, or the close was asked for
+  Instant probed_at;    // keep-alive
   Instant linger_until;
   BlockIndex tx_blocks[kWindowBlocks] = {};
   BlockIndex rx_blocks[kWindowBlocks] = {};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// FlowTable: which flow has a four-tuple. Fixed capacity, at most half full, open addressing with linear
-// probing and no tombstones. The hash is keyed: who opens flows cannot aim at one chain. Owns no flow; one thread.
+// FlowTable: which flow has a four-tuple. Fixed capacity, at most half full, open addressing with
+// linear probing and no tombstones. The hash is keyed: who opens flows cannot aim at one chain.
+// Owns no flow; one thread.
 #pragma once
 
 #include <bit>
@@ -25,7 +26,8 @@ class FlowTable {
     const uint64_t ips = (uint64_t{t.local_ip} << 32) | t.remote_ip;
     const uint64_t ports = (uint64_t{t.local_port} << 16) | t.remote_port;
     const Wide a = Wide{ips ^ key1_} * (key0_ ^ (ports * 0x9e3779b97f4a7c15));
-    const Wide b = Wide{(static_cast<uint64_t>(a) ^ static_cast<uint64_t>(a >> 64)) ^ key0_} * (key1_ | 1);
+    const Wide b =
+        Wide{(static_cast<uint64_t>(a) ^ static_cast<uint64_t>(a >> 64)) ^ key0_} * (key1_ | 1);
     return static_cast<uint32_t>(static_cast<uint64_t>(b) ^ static_cast<uint64_t>(b >> 64));
   }
   void prefetch(uint32_t hash) const { __builtin_prefetch(&slots_.data()[hash & mask_]); }

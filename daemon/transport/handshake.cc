@@ -70,7 +70,8 @@ void become_established(Core& core, Instant now, Flow& flow) {
   need_timer(core, flow, life_deadline(core, flow));
 }
 
-// To a host that asks for what nobody offers: the tag is its own, so it can tell the answer from a guess.
+// To a host that asks for what nobody offers: the tag is its own, so it can tell the answer from a
+// guess.
 void refuse_open(Core& core, Instant now, const FourTuple& tuple, const wire::Options& options,
                  uint32_t path) {
   core.queue_stray_reset(
@@ -130,7 +131,8 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
   if (core.half_open >= core.config.half_open_max) return PacketVerdict::kHandshakeLimit;
   flow = new_flow(core, now, tuple, store, FlowState::kHalfOpen, path);
   if (flow == nullptr) {
-    // Half-open flows, perhaps forged, make room within a second: then the peer's next try may succeed.
+    // Half-open flows, perhaps forged, make room within a second: then the peer's next try may
+    // succeed.
     if (core.half_open == 0) refuse_open(core, now, tuple, options, path);
     return PacketVerdict::kHandshakeLimit;
   }
@@ -153,7 +155,8 @@ PacketVerdict on_packet_opening(Core& core, Instant now, Flow& flow, const wire:
   sample_rtt(now, flow, packet.header);
   flow.connected_event = true;
   core.post_event(&flow);
-  // Asks for an answer, and repeats that until there is one: then the acceptor's application knows, too.
+  // Asks for an answer, and repeats that until there is one: then the acceptor's application knows,
+  // too.
   flow.unconfirmed = true;
   flow.probe_due = true;
   set_loss_timer(core, now, flow, Instant::never());
@@ -203,8 +206,7 @@ bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view)
   view->path = flow.path;
   view->flow = flow.handle;
   const size_t size = wire::encode_packet_header(header, {}, view->header);
-  wire::encode_options(
-      options, std::span(view->header).subspan(size).first<wire::kOptionsSize>());
+  wire::encode_options(options, std::span(view->header).subspan(size).first<wire::kOptionsSize>());
   view->header_size = size + wire::kOptionsSize;
   view->table_size = view->piece_count = 0;
   return true;

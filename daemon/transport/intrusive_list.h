@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Link: member of an object that can stand in one list; List: a ring of links with itself as the sentinel.
-// Taking an element out needs no list and no search. Neither owns anything. A list must not move in memory
-// while it has elements. Pointers and not indices: these lists are on the path of every packet.
+// Link: member of an object that can stand in one list; List: a ring of links with itself as the
+// sentinel. Taking an element out needs no list and no search. Neither owns anything. A list must
+// not move in memory while it has elements. Pointers and not indices: these lists are on the path
+// of every packet.
 #pragma once
 
 #include <cstddef>

@@ -38,14 +38,15 @@ void check_sender(const Core& core, const Flow& flow, uint32_t* blocks) {
   uint32_t places[4] = {};
   BufferIndex buffer = flow.queue_head;
   // The oldest buffer may be acknowledged in part.
-  const bool closing = flow.outstanding() > 0 &&
-                       (record(core, flow, flow.tx_first).flags & SentPacket::kClose) != 0;
+  const bool closing =
+      flow.outstanding() > 0 && (record(core, flow, flow.tx_first).flags & SentPacket::kClose) != 0;
   uint32_t offset = flow.send_offset;
   if (flow.outstanding() > 0 && !closing) offset = record(core, flow, flow.tx_first).offset;
   for (Seqno s = flow.tx_first; before(s, flow.tx_next); ++s) {
     const SentPacket& packet = record(core, flow, s);
     places[packet.place]++;
-    const bool acked = ((core.tx_blocks[flow.tx_blocks[block_slot(s)]].acked >> record_slot(s)) & 1) != 0;
+    const bool acked =
+        ((core.tx_blocks[flow.tx_blocks[block_slot(s)]].acked >> record_slot(s)) & 1) != 0;
     MN_ASSERT(acked == (packet.place == SentPacket::kAcked));
     MN_ASSERT(packet.place != SentPacket::kFresh || !before(s, flow.tx_judge) ||
               !before(flow.tx_first, flow.tx_judge));
@@ -69,7 +70,8 @@ void check_sender(const Core& core, const Flow& flow, uint32_t* blocks) {
   MN_ASSERT(places[SentPacket::kAcked] == flow.sacked);
   MN_ASSERT(places[SentPacket::kFresh] + places[SentPacket::kResent] == flow.in_flight);
   MN_ASSERT(check_list(core, flow, flow.lost, SentPacket::kLost) == places[SentPacket::kLost]);
-  MN_ASSERT(check_list(core, flow, flow.resent, SentPacket::kResent) == places[SentPacket::kResent]);
+  MN_ASSERT(check_list(core, flow, flow.resent, SentPacket::kResent) ==
+            places[SentPacket::kResent]);
   uint64_t bytes = 0;
   for (buffer = flow.queue_head; buffer != kNoBuffer; buffer = flow.chunks[buffer].next) {
     bytes += flow.chunks[buffer].length;
@@ -91,7 +93,8 @@ void check_receiver(const Core& core, const Flow& flow, uint32_t* blocks) {
   MN_ASSERT(early == flow.rx_early);
   if (early > 0) {
     const BlockIndex block = flow.rx_blocks[block_slot(flow.rx_next)];
-    MN_ASSERT(block == 0 || ((core.rx_blocks[block].present >> record_slot(flow.rx_next)) & 1) == 0);
+    MN_ASSERT(block == 0 ||
+              ((core.rx_blocks[block].present >> record_slot(flow.rx_next)) & 1) == 0);
     MN_ASSERT(before(flow.rx_next, flow.rx_end));
   }
 }
@@ -121,7 +124,12 @@ void check_progress(const Core& core, const Flow& flow) {
 void check_store(const StoreState& store) {
   uint32_t flows = 0;
   uint32_t starved = 0;
-  for (const Link* l = store.flows.front(); l != nullptr; l = store.flows.next(l)) flows++;
+  uint32_t early = 0;  // packets, closes too
+  for (const Link* l = store.flows.front(); l != nullptr; l = store.flows.next(l)) {
+    flows++;
+    early += MN_FLOW_OF(const_cast<Link*>(l), store_link)->rx_early;
+  }
+  MN_ASSERT(store.early_buffers <= early && early <= store.early_buffers + flows);
   for (const Link* l = store.starved.front(); l != nullptr; l = store.starved.next(l)) starved++;
   MN_ASSERT(flows == store.flow_count && starved == store.starved_count);
   MN_ASSERT(store.ready_flows.empty() || store.ready_link.linked());
@@ -135,7 +143,8 @@ void check_invariants(const Core& core) {
     const Flow& flow = *core.flow_at(i);
     MN_ASSERT(core.flow_pool.in_use(i) == (flow.state != FlowState::kFree));
     if (flow.state == FlowState::kFree) {
-      MN_ASSERT(!flow.timer.link.linked() && !flow.ready_link.linked() && !flow.store_link.linked());
+      MN_ASSERT(!flow.timer.link.linked() && !flow.ready_link.linked() &&
+                !flow.store_link.linked());
       MN_ASSERT(!flow.event_link.linked() && !flow.starved_link.linked() && !flow.in_table);
       continue;
     }
@@ -144,6 +153,7 @@ void check_invariants(const Core& core) {
     timers += flow.timer.link.linked();
     half_open += flow.state == FlowState::kHalfOpen;
     MN_ASSERT((flow.handle & 0xffff) == i);
+    MN_ASSERT(flow.starved == flow.starved_link.linked());
     if (flow.in_table) MN_ASSERT(core.table.find(flow.tuple) == &flow);
     check_sender(core, flow, &tx_blocks);
     check_receiver(core, flow, &rx_blocks);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// For tests: whether everything the transport believes fits together. Looks at all flows; aborts at the first
-// contradiction.
+// For tests: whether everything the transport believes fits together. Looks at all flows; aborts at
+// the first contradiction.
 #pragma once
 
 #include "transport/core.h"

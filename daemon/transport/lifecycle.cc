@@ -21,7 +21,8 @@ constexpr Duration kCloseTimeout = seconds(60);
 void detach(Core& core, Flow& flow) {
   flow.store_link.unlink();
   flow.group->flow_count--;
-  if (flow.starved_link.linked()) {
+  if (flow.starved) {
+    flow.starved = false;
     flow.starved_link.unlink();
     flow.group->starved_count--;
   }
@@ -36,7 +37,8 @@ void count_end(Core& core, uint32_t reason) {
   if (reason == ipc::kEndTimeout) core.counters.flows_timed_out++;
 }
 
-// As long as the peer may go on sending its close again. A slot that is needed is taken before (take_flow).
+// As long as the peer may go on sending its close again. A slot that is needed is taken before
+// (take_flow).
 void linger(Core& core, Instant now, Flow& flow) {
   flow.linger_until = now + core.config.dead_timeout;
   need_timer(core, flow, flow.linger_until);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The end of a flow, and what watches over its life: orderly close, reset, keep-alive, death of the peer. A flow
-// that is over for its application may linger without store and buffers to acknowledge what the peer sends again.
+// The end of a flow, and what watches over its life: orderly close, reset, keep-alive, death of the
+// peer. A flow that is over for its application may linger without store and buffers to acknowledge
+// what the peer sends again.
 #pragma once
 
 #include "transport/core.h"
@@ -9,13 +10,14 @@
 namespace mn::transport {
 
 struct FlowEnding {
-  uint32_t reason = 0;      // ipc::EndReason; 0: the application never heard of the flow
+  uint32_t reason = 0;  // ipc::EndReason; 0: the application never heard of the flow
   bool send_reset = false;
-  bool linger = false;      // acknowledge what comes again
-  int error = 0;            // kConnectFailed of a flow that was opening
+  bool linger = false;  // acknowledge what comes again
+  int error = 0;        // kConnectFailed of a flow that was opening
 };
 
-// Gives buffers back, tells store and control plane. The flow is kDead afterwards, or its slot free.
+// Gives buffers back, tells store and control plane. The flow is kDead afterwards, or its slot
+// free.
 void end_flow(Core& core, Instant now, Flow& flow, const FlowEnding& ending);
 
 // The peer's close came, everything before it was delivered.
@@ -25,7 +27,8 @@ bool on_reset(Core& core, Instant now, Flow& flow, const wire::PacketHeader& hea
 // A packet for a flow that is over.
 void on_lingering_packet(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header);
 
-// Our application's close: after everything queued. A message cut short cannot be closed in order: reset.
+// Our application's close: after everything queued. A message cut short cannot be closed in order:
+// reset.
 void begin_close(Core& core, Instant now, Flow& flow);
 
 inline void on_heard(Flow& flow, Instant now) {

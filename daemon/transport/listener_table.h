@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// ListenerTable: which store takes new flows for an address and port. A listener on one address comes before one on
-// any address (0). Fixed capacity, chained hash. Looked up for handshakes only. One thread.
+// ListenerTable: which store takes new flows for an address and port. A listener on one address
+// comes before one on any address (0). Fixed capacity, chained hash. Looked up for handshakes only.
+// One thread.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Loss detection: a packet is lost when one sent sufficiently later has arrived (RACK), a probe goes out when the
-// end of a flight stays unanswered (TLP; both RFC 8985), and a retransmission timeout with back-off is the last
-// resort (RFC 6298). Also the timer that asks about a shut window.
+// Loss detection: a packet is lost when one sent sufficiently later has arrived (RACK), a probe
+// goes out when the end of a flight stays unanswered (TLP; both RFC 8985), and a retransmission
+// timeout with back-off is the last resort (RFC 6298). Also the timer that asks about a shut
+// window.
 #pragma once
 
 #include "transport/core.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// MessageStore: where message bytes live, as the transport sees it. In production a lane of a channel
-// (channel/lane.h), in tests an array. Owned by the engine's side, called from the engine thread
-// only; no call blocks or allocates. The transport never keeps a pointer from tx_bytes beyond the
-// transmit view it fills, so a store may hand out memory that an application writes to.
+// MessageStore: where message bytes live, as the transport sees it. In production a lane of a
+// channel (channel/lane.h), in tests an array. Owned by the engine's side, called from the engine
+// thread only; no call blocks or allocates. The transport never keeps a pointer from tx_bytes
+// beyond the transmit view it fills, so a store may hand out memory that an application writes to.
 #pragma once
 
 #include <cstdint>
@@ -36,16 +36,17 @@ struct RxSegment {
 
 // What the transport remembers about a store; a store has no business with it.
 struct StoreState {
-  List flows;         // all flows of the store that are not over
-  List ready_flows;   // those that may have something to send, in the order of their turns
-  List starved;       // those whose peer was last offered no window
+  List flows;        // all flows of the store that are not over
+  List ready_flows;  // those that may have something to send, in the order of their turns
+  List starved;      // those whose peer was last offered no window
   List listeners;
-  Link ready_link;    // in the transport's list of stores with ready flows
+  Link ready_link;  // in the transport's list of stores with ready flows
   uint32_t flow_count = 0;
   uint32_t starved_count = 0;
-  uint32_t turn_packets = 0;  // sent in this turn of the store
-  // How many flows received data in this period and the one before: the pool's free buffers are shared between
-  // that many.
+  uint32_t turn_packets = 0;   // sent in this turn of the store
+  uint32_t early_buffers = 0;  // of the pool, with packets that wait for earlier ones
+  // How many flows received data in this period and the one before: the pool's free buffers are
+  // shared between that many.
   uint32_t receivers_now = 0;
   uint32_t receivers_before = 0;
   uint32_t period = 1;
@@ -60,8 +61,8 @@ class MessageStore {
   MessageStore& operator=(const MessageStore&) = delete;
 
   // ---- Flows. `handle` is the transport's (Transport::FlowHandle), so that requests name it back.
-  // A flow slot for a new flow; kNoFlow: the store has none free. For an accepted flow the application
-  // hears of it by flow_accepted, when the handshake is complete.
+  // A flow slot for a new flow; kNoFlow: the store has none free. For an accepted flow the
+  // application hears of it by flow_accepted, when the handshake is complete.
   virtual FlowRef flow_reserve(uint32_t handle, const FourTuple& tuple) = 0;
   virtual void flow_accepted(FlowRef flow) = 0;
   // The flow is over: no call for it follows. `reason` 0: it never was the application's (handshake
@@ -78,8 +79,9 @@ class MessageStore {
   virtual uint32_t rx_capacity() const = 0;
   virtual uint32_t buffer_size() const = 0;
   virtual BufferIndex rx_put(std::span<const uint8_t> payload) = 0;
-  virtual void rx_deliver(FlowRef flow, const RxSegment& segment) = 0;  // the application's from now on
-  virtual void rx_discard(BufferIndex buffer) = 0;                      // free again, never delivered
+  virtual void rx_deliver(FlowRef flow,
+                          const RxSegment& segment) = 0;  // the application's from now on
+  virtual void rx_discard(BufferIndex buffer) = 0;        // free again, never delivered
 
  private:
   friend StoreState& state_of(MessageStore* store);

@@ -16,9 +16,7 @@ using wire::PacketType;
 constexpr int64_t kPeriodNs = 4'000'000;  // over which receiving flows are counted
 
 // Less than this is not worth opening a window for (the silly window of RFC 1122 section 4.2.3.3).
-uint32_t window_worth(uint32_t rx_capacity) {
-  return std::clamp<uint32_t>(rx_capacity / 8, 1, 16);
-}
+uint32_t window_worth(uint32_t rx_capacity) { return std::clamp<uint32_t>(rx_capacity / 8, 1, 16); }
 
 // Counts the flow among those that share the store's buffers now.
 void note_receiving(Instant now, Flow& flow) {
@@ -42,7 +40,8 @@ uint8_t entry_flags_of(const wire::PacketHeader& header) {
   return static_cast<uint8_t>(flags);
 }
 
-// Hands one packet to the application. False: it does not continue the stream of messages as it must.
+// Hands one packet to the application. False: it does not continue the stream of messages as it
+// must.
 bool deliver(Core& core, Flow& flow, const EarlyPacket& packet) {
   const bool first = (packet.flags & ipc::kFirstSegment) != 0;
   const bool last = (packet.flags & ipc::kLastSegment) != 0;
@@ -76,6 +75,7 @@ EarlyPacket take_early(Core& core, Flow& flow, Seqno s) {
   const EarlyPacket packet = block.packets[record_slot(s)];
   block.present &= ~(uint64_t{1} << record_slot(s));
   flow.rx_early--;
+  if (packet.flags != kEarlyClose) flow.group->early_buffers--;
   if (block.present == 0) {
     core.rx_blocks.give_back(index);
     flow.rx_blocks[block_slot(s)] = 0;
@@ -93,6 +93,7 @@ void keep_early(Core& core, Flow& flow, Seqno s, const EarlyPacket& packet) {
   block.present |= uint64_t{1} << record_slot(s);
   block.packets[record_slot(s)] = packet;
   flow.rx_early++;
+  if (packet.flags != kEarlyClose) flow.group->early_buffers++;
   if (before(flow.rx_end, s + 1)) flow.rx_end = s + 1;
 }
 
@@ -132,11 +133,16 @@ PacketVerdict on_early(Core& core, Instant now, Flow& flow, const wire::Packet& 
   }
   if (is_present(core, flow, s)) return PacketVerdict::kDuplicate;
   if (packet.header.type == PacketType::kClose) {
-    keep_early(core, flow, s, {.buffer = kNoBuffer, .length = 0, .flags = kEarlyClose, .message_count = 0});
+    keep_early(core, flow, s,
+               {.buffer = kNoBuffer, .length = 0, .flags = kEarlyClose, .message_count = 0});
     return PacketVerdict::kAccepted;
   }
-  // A part of the pool is for packets in order: holes can always be filled.
-  if (flow.store->rx_free() <= std::max<uint32_t>(1, flow.store->rx_capacity() / 4)) {
+  // Holes can always be filled: packets that wait here have a quarter of the pool, an application
+  // that gathers parts of messages keeps at most half of it (libmachnet/reassembly.cc), so a
+  // quarter goes on to and fro in order.
+  const uint32_t quarter = flow.store->rx_capacity() / 4;
+  if (flow.group->early_buffers >= quarter ||
+      flow.store->rx_free() <= std::max<uint32_t>(1, quarter)) {
     return PacketVerdict::kNoBuffer;
   }
   const BufferIndex buffer = flow.store->rx_put(packet.payload);
@@ -247,7 +253,8 @@ uint16_t offer_window(Core& core, Flow& flow) {
   if (free > reserve && free - reserve >= window_worth(capacity)) {
     window = free - reserve;
     const uint32_t sharing = std::max({s.receivers_now, s.receivers_before, s.starved_count});
-    // Twice the share: not all of them use what they are offered, and the reserve absorbs it if they do.
+    // Twice the share: not all of them use what they are offered, and the reserve absorbs it if
+    // they do.
     if (sharing > 2) window = std::max<uint32_t>(1, 2 * window / sharing);
   }
   // Holes below what has arrived are filled from the reserve.
@@ -259,7 +266,8 @@ uint16_t offer_window(Core& core, Flow& flow) {
   flow.rx_limit = later_of(flow.rx_limit, flow.rx_next + window);
   flow.ack_every = static_cast<uint8_t>(std::clamp<uint32_t>(window / 4, 1, 16));
   const bool starved = window == 0;
-  if (__builtin_expect(starved != flow.starved_link.linked(), 0)) {
+  if (__builtin_expect(starved != flow.starved, 0)) {
+    flow.starved = starved;
     if (starved) {
       s.starved.push_back(&flow.starved_link);
       s.starved_count++;
@@ -293,7 +301,9 @@ void discard_early(Core& core, Flow& flow) {
     RxBlock& block = core.rx_blocks[index];
     for (uint64_t bits = block.present; bits != 0; bits &= bits - 1) {
       const EarlyPacket& packet = block.packets[std::countr_zero(bits)];
-      if (packet.flags != kEarlyClose) flow.store->rx_discard(packet.buffer);
+      if (packet.flags == kEarlyClose) continue;
+      flow.store->rx_discard(packet.buffer);
+      flow.group->early_buffers--;
     }
     core.rx_blocks.give_back(index);
     index = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Receiver: takes data packets, puts them in order, delivers them to the store, decides when to acknowledge and
-// how much the peer may send. Packets before their turn wait in rx buffers while the pool can spare them.
+// Receiver: takes data packets, puts them in order, delivers them to the store, decides when to
+// acknowledge and how much the peer may send. Packets before their turn wait in rx buffers while
+// the pool can spare them.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 
 namespace mn::transport {
 
-// kData and kClose of an established flow. *ret_over: the peer's close came in order, or the peer broke
-// the protocol, and the flow has ended.
+// kData and kClose of an established flow. *ret_over: the peer's close came in order, or the peer
+// broke the protocol, and the flow has ended.
 PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 
 // The packet asks for an ack, and its timestamp is the one to echo.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// RttEstimator: smoothed round-trip time, its variation and the retransmission timeout (RFC 6298), and the
-// smallest recent round trip (the measure of reordering, RFC 8985). Samples come from timestamp echoes, so
-// a sample of a retransmitted packet is as good as any (RFC 7323 section 4).
+// RttEstimator: smoothed round-trip time, its variation and the retransmission timeout (RFC 6298),
+// and the smallest recent round trip (the measure of reordering, RFC 8985). Samples come from
+// timestamp echoes, so a sample of a retransmitted packet is as good as any (RFC 7323 section 4).
 #pragma once
 
 #include <algorithm>
@@ -35,8 +35,8 @@ class RttEstimator {
     }
     const Duration spread{std::max<int64_t>(4 * variation_.ns, 1000)};
     rto_ = std::clamp(smoothed_ + spread + kAckDelayMax, kRtoMin, kRtoMax);
-    // Twice the round trip (RFC 8985 section 7.2), more where the round trip varies (RFC 9002 section 6.2.1),
-    // and never beyond the timeout that would do the same with more effect.
+    // Twice the round trip (RFC 8985 section 7.2), more where the round trip varies (RFC 9002
+    // section 6.2.1), and never beyond the timeout that would do the same with more effect.
     const Duration wait{std::max(2 * smoothed_.ns, smoothed_.ns + spread.ns)};
     tail_probe_ = std::min(std::max(wait + kAckDelayMax, kTailProbeMin), rto_);
   }

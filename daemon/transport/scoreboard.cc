@@ -89,7 +89,8 @@ void ack_range(Core& core, Instant now, Flow& flow, const wire::PacketHeader& he
   }
 }
 
-void take_window(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header, bool newer) {
+void take_window(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header,
+                 bool newer) {
   if (!newer && static_cast<int32_t>(header.timestamp - flow.limit_timestamp) < 0) return;
   const bool was_shut = flow.limit_shut();
   flow.limit_timestamp = header.timestamp;
@@ -160,10 +161,12 @@ AckVerdict on_ack(Core& core, Instant now, Flow& flow, const wire::Packet& packe
   Progress progress;
   if (ahead > 0) {
     ack_up_to(core, now, flow, header, ack, &progress);
-    flow.progress_at = now;
-    if (flow.close_sent && flow.outstanding() == 0) {
-      end_flow(core, now, flow, {.reason = ipc::kEndClosed});
-      return AckVerdict::kClosed;
+    if (__builtin_expect(flow.close_requested, 0)) {
+      flow.progress_at = now;
+      if (flow.close_sent && flow.outstanding() == 0) {
+        end_flow(core, now, flow, {.reason = ipc::kEndClosed});
+        return AckVerdict::kClosed;
+      }
     }
   }
   for (uint32_t i = 0; i < header.sack_count; i++) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Scoreboard: what the peer's acknowledgements say about the packets we sent: buffers that may go back,
-// round-trip times, the peer's window, and evidence for loss detection. An ack for what was never sent is
-// refused whole.
+// Scoreboard: what the peer's acknowledgements say about the packets we sent: buffers that may go
+// back, round-trip times, the peer's window, and evidence for loss detection. An ack for what was
+// never sent is refused whole.
 #pragma once
 
 #include <span>

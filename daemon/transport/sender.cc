@@ -99,14 +99,15 @@ void write_record(Core& core, Instant now, Flow& flow, Seqno s, const SentPacket
                   bool ack_now, TransmitView* view) {
   const auto payload = static_cast<uint32_t>(view->table_size) + packet.length;
   const bool is_close = (packet.flags & SentPacket::kClose) != 0;
-  write_header(core, now, flow,
-               {.type = is_close ? PacketType::kClose : PacketType::kData,
-                .flags = static_cast<uint8_t>(wire_flags(packet) | (ack_now ? wire::kFlagAckNow : 0)),
-                .message_count = packet.message_count,
-                .sequence = s,
-                .payload_length = payload,
-                .sack_room = flow.mss - payload},
-               view);
+  write_header(
+      core, now, flow,
+      {.type = is_close ? PacketType::kClose : PacketType::kData,
+       .flags = static_cast<uint8_t>(wire_flags(packet) | (ack_now ? wire::kFlagAckNow : 0)),
+       .message_count = packet.message_count,
+       .sequence = s,
+       .payload_length = payload,
+       .sack_room = flow.mss - payload},
+      view);
   flow.tx_packets++;
   on_asked(flow, now);
 }
@@ -131,9 +132,9 @@ void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
   write_record(core, now, flow, s, packet, ack_now, view);
 }
 
-// The lost packet to send again: the first that was judged, or, when the peer's window shrank and has no room for
-// that one now, the oldest for which it has. The list is in the order of judgement, so the first says nothing about the
-// others. False: the peer has room for none.
+// The lost packet to send again: the first that was judged, or, when the peer's window shrank and
+// has no room for that one now, the oldest for which it has. The list is in the order of judgement,
+// so the first says nothing about the others. False: the peer has room for none.
 bool choose_lost(Core& core, Flow& flow, Seqno* ret_s) {
   const Seqno first = seqno_of_slot(flow, flow.lost.head);
   const bool is_close = (sent_packet(core, flow, first).flags & SentPacket::kClose) != 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Sender: a flow's queue of segments, and how packets are cut from it: several small messages into one, long
-// messages into full packets that may reach across buffers. Retransmission rebuilds the packet from its
-// record. Congestion and receive windows decide how many; which packets are lost is decided in loss_detection.
+// Sender: a flow's queue of segments, and how packets are cut from it: several small messages into
+// one, long messages into full packets that may reach across buffers. Retransmission rebuilds the
+// packet from its record. Congestion and receive windows decide how many; which packets are lost is
+// decided in loss_detection.
 #pragma once
 
 #include "transport/core.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Seqno: the number of a packet of a flow, modulo 2^32. A type of its own, because comparing such numbers
-// as integers is wrong once they wrap: order is the sign of the difference (RFC 1982), right while the two are
-// less than 2^31 apart.
+// Seqno: the number of a packet of a flow, modulo 2^32. A type of its own, because comparing such
+// numbers as integers is wrong once they wrap: order is the sign of the difference (RFC 1982),
+// right while the two are less than 2^31 apart.
 #pragma once
 
 #include <cstdint>

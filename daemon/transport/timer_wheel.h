@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// TimerWheel: deadlines of many flows, one each. Hierarchical (Varghese and Lauck, 1987): three levels of 256
-// slots, a tick of 8.2 us, bit sets of the slots in use, so that setting and clearing are constant and finding
-// the next deadline looks at a few words. A deadline is due at the first tick at or after it: never early, at most a
-// tick late. One thread; owns no node.
+// TimerWheel: deadlines of many flows, one each. Hierarchical (Varghese and Lauck, 1987): three
+// levels of 256 slots, a tick of 8.2 us, bit sets of the slots in use, so that setting and clearing
+// are constant and finding the next deadline looks at a few words. A deadline is due at the first
+// tick at or after it: never early, at most a tick late. One thread; owns no node.
 #pragma once
 
 #include <array>
@@ -22,7 +22,8 @@ struct TimerNode {
 
 class TimerWheel {
  public:
-  // Sets a node or moves it. A deadline further away than the wheel reaches (about two minutes) fires at that reach.
+  // Sets a node or moves it. A deadline further away than the wheel reaches (about two minutes)
+  // fires at that reach.
   void set(TimerNode* node, Instant at);
   void clear(TimerNode* node);
 
@@ -36,7 +37,8 @@ class TimerWheel {
     return pop_slow(now_tick);
   }
 
-  // When pop_due may find something again; never early by more than moving nodes between levels needs.
+  // When pop_due may find something again; never early by more than moving nodes between levels
+  // needs.
   Instant next_deadline() const {
     if (!due_.empty()) return {current_ << kTickBits};
     return next_tick_ == kNever ? Instant::never() : Instant{next_tick_ << kTickBits};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Outputs: which flow is next, and what it sends. Stores take turns, and so do the flows of a store; each turn is
-// a few packets. A flow sends lost packets first, then new data, then what carries no data.
+// Outputs: which flow is next, and what it sends. Stores take turns, and so do the flows of a
+// store; each turn is a few packets. A flow sends lost packets first, then new data, then what
+// carries no data.
 #include "transport/transmit.h"
 
 #include <algorithm>
@@ -87,8 +88,7 @@ bool transmit_stray_reset(Core& core, Instant now, TransmitView* view) {
 
 }  // namespace
 
-void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec,
-                  TransmitView* view) {
+void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, TransmitView* view) {
   wire::SackRange ranges[wire::kSackRangesMax];
   size_t range_count = 0;
   bool complete = true;
@@ -122,7 +122,8 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec,
   view->tuple = flow.tuple;
   view->path = flow.path;
   view->flow = flow.handle;
-  view->header_size = wire::encode_packet_header(header, std::span(ranges, range_count), view->header);
+  view->header_size =
+      wire::encode_packet_header(header, std::span(ranges, range_count), view->header);
 }
 
 bool transmit_flow(Core& core, Instant now, Flow& flow, TransmitView* view) {
@@ -134,7 +135,8 @@ bool transmit_flow(Core& core, Instant now, Flow& flow, TransmitView* view) {
 }
 
 bool transmit_next(Core& core, Instant now, TransmitView* view) {
-  if (__builtin_expect(core.stray_resets.count > 0, 0)) return transmit_stray_reset(core, now, view);
+  if (__builtin_expect(core.stray_resets.count > 0, 0))
+    return transmit_stray_reset(core, now, view);
   while (Link* store_link = core.ready_stores.front()) {
     StoreState& store = *MN_STORE_STATE_OF(store_link);
     while (Link* flow_link = store.ready_flows.front()) {

@@ -7,8 +7,8 @@
 
 namespace mn::transport {
 
-// Header fields of a packet of `flow` that do not depend on its content. `room`: bytes that SACK ranges may take.
-// Writes header and ranges into the view.
+// Header fields of a packet of `flow` that do not depend on its content. `room`: bytes that SACK
+// ranges may take. Writes header and ranges into the view.
 struct PacketSpec {
   wire::PacketType type;
   uint8_t flags = 0;

@@ -36,9 +36,12 @@ Transport::~Transport() { core_->~Core(); }
 
 RequestStatus Transport::listen(Ipv4 ip, Port port, MessageStore* store) {
   switch (core_->listeners.add(ip, port, store)) {
-    case ListenerTable::AddStatus::kAdded: return RequestStatus::kOk;
-    case ListenerTable::AddStatus::kTaken: return RequestStatus::kInUse;
-    case ListenerTable::AddStatus::kFull: return RequestStatus::kNoResources;
+    case ListenerTable::AddStatus::kAdded:
+      return RequestStatus::kOk;
+    case ListenerTable::AddStatus::kTaken:
+      return RequestStatus::kInUse;
+    case ListenerTable::AddStatus::kFull:
+      return RequestStatus::kNoResources;
   }
   return RequestStatus::kNoResources;
 }
@@ -125,9 +128,12 @@ static PacketVerdict on_established(Core& core, Instant now, Flow& flow,
     return PacketVerdict::kDuplicate;
   }
   switch (on_ack(core, now, flow, packet)) {
-    case AckVerdict::kImpossible: return PacketVerdict::kMalformed;
-    case AckVerdict::kClosed: return PacketVerdict::kAccepted;
-    case AckVerdict::kAccepted: break;
+    case AckVerdict::kImpossible:
+      return PacketVerdict::kMalformed;
+    case AckVerdict::kClosed:
+      return PacketVerdict::kAccepted;
+    case AckVerdict::kAccepted:
+      break;
   }
   on_heard(flow, now);
   flow.unconfirmed = false;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Transport: every flow of one engine. Reliable, ordered messages over unreliable packets: handshake with
-// incarnation tags, cumulative and selective acks, time-based loss detection with tail probes (RFC 8985), RTO
-// (RFC 6298), receive windows, close, reset, keep-alive. Pure: no DPDK, no clock, no system call, no
-// allocation after construction. One thread. Inputs never transmit: they change state; poll_transmit gives
-// one packet at a time, poll_event what the control plane must hear.
+// Transport: every flow of one engine. Reliable, ordered messages over unreliable packets:
+// handshake with incarnation tags, cumulative and selective acks, time-based loss detection with
+// tail probes (RFC 8985), RTO (RFC 6298), receive windows, close, reset, keep-alive. Pure: no DPDK,
+// no clock, no system call, no allocation after construction. One thread. Inputs never transmit:
+// they change state; poll_transmit gives one packet at a time, poll_event what the control plane
+// must hear.
 #pragma once
 
 #include <array>
@@ -19,19 +20,21 @@
 
 namespace mn::transport {
 
-// Names a flow inside a Transport: index and generation, so that a name of an ended flow is recognised.
+// Names a flow inside a Transport: index and generation, so that a name of an ended flow is
+// recognised.
 using FlowHandle = uint32_t;
 constexpr FlowHandle kNoHandle = 0;
 
 struct TransportConfig {
   uint32_t flows_max = 16384;
   uint32_t listeners_max = 1024;
-  uint32_t half_open_max = 256;      // accepted handshakes not yet confirmed by the peer
-  uint16_t mss = 1440;               // payload bytes in a packet, from the NIC's MTU
-  uint32_t window_packets_max = 256; // receive window offered and congestion window, at most kWindowMax
-  uint64_t seed = 0;                 // of the tags and first sequence numbers
+  uint32_t half_open_max = 256;  // accepted handshakes not yet confirmed by the peer
+  uint16_t mss = 1440;           // payload bytes in a packet, from the NIC's MTU
+  uint32_t window_packets_max =
+      256;            // receive window offered and congestion window, at most kWindowMax
+  uint64_t seed = 0;  // of the tags and first sequence numbers
   Duration open_timeout = seconds(2);
-  Duration dead_timeout = seconds(5);   // nothing heard while something is outstanding
+  Duration dead_timeout = seconds(5);  // nothing heard while something is outstanding
   Duration keepalive_interval = seconds(1);
 };
 
@@ -39,22 +42,31 @@ struct TransportConfig {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"  // an enum class hides nothing
 enum class PacketVerdict : uint8_t {
-  kAccepted, kNoFlow, kMalformed, kDuplicate, kOutsideWindow, kNoBuffer, kHandshakeLimit,
+  kAccepted,
+  kNoFlow,
+  kMalformed,
+  kDuplicate,
+  kOutsideWindow,
+  kNoBuffer,
+  kHandshakeLimit,
 };
 #pragma GCC diagnostic pop
 
 enum class RequestStatus : uint8_t { kOk, kNoResources, kInUse, kNoSuchFlow };
 
-// One packet to send: header bytes by value, payload as references into message stores, valid until the next
-// call of the transport or the store.
+// One packet to send: header bytes by value, payload as references into message stores, valid until
+// the next call of the transport or the store.
 struct TransmitView {
   FourTuple tuple{};
-  uint32_t path = 0;  // the caller's word for the flow's next hop (set_path / request), 0: look it up
+  uint32_t path =
+      0;  // the caller's word for the flow's next hop (set_path / request), 0: look it up
   FlowHandle flow = kNoHandle;  // kNoHandle for packets without a flow (resets)
   size_t header_size = 0;
-  std::array<uint8_t, wire::kHeaderSize + wire::kSackRangesMax * wire::kSackRangeSize + wire::kOptionsSize> header;
-  // Payload pieces in order; zeros between pieces (`pad` after the piece) keep bundle alignment. A bundle's table is
-  // in `table` and comes first.
+  std::array<uint8_t,
+             wire::kHeaderSize + wire::kSackRangesMax * wire::kSackRangeSize + wire::kOptionsSize>
+      header;
+  // Payload pieces in order; zeros between pieces (`pad` after the piece) keep bundle alignment. A
+  // bundle's table is in `table` and comes first.
   struct Piece {
     const uint8_t* data;
     uint16_t length;
@@ -110,29 +122,34 @@ class Transport {
   // `ip` 0: any address. A listener's accepted flows go to `store`.
   RequestStatus listen(Ipv4 ip, Port port, MessageStore* store);
   void unlisten(Ipv4 ip, Port port);  // accepted flows live on
-  // Starts a handshake; `cookie` comes back in the event; `path` goes into every TransmitView of the flow.
+  // Starts a handshake; `cookie` comes back in the event; `path` goes into every TransmitView of
+  // the flow.
   RequestStatus open(Instant now, const FourTuple& tuple, MessageStore* store, uint64_t cookie,
                      uint32_t path, FlowHandle* ret_flow);
-  // Queues one segment of 1 to the store's buffer_size bytes. On kOk the buffer is the transport's until tx_done. kNoSuchFlow: the flow is over or closing:
-  // the buffer stays with the caller.
-  RequestStatus send(Instant now, FlowHandle flow, BufferIndex buffer, uint16_t length, bool last_segment);
+  // Queues one segment of 1 to the store's buffer_size bytes. On kOk the buffer is the transport's
+  // until tx_done. kNoSuchFlow: the flow is over or closing: the buffer stays with the caller.
+  RequestStatus send(Instant now, FlowHandle flow, BufferIndex buffer, uint16_t length,
+                     bool last_segment);
   // Orderly: everything queued is delivered, then the peer is told. flow_ended(kEndClosed) follows.
   RequestStatus close(Instant now, FlowHandle flow);
-  // At once: the peer gets a reset, buffers come back; flow_ended is called with `reason` before it returns.
+  // At once: the peer gets a reset, buffers come back; flow_ended is called with `reason` before it
+  // returns.
   RequestStatus abort(Instant now, FlowHandle flow, uint32_t reason);
-  // Every flow and listener of a store that goes away: as abort for each. The store is not called any more
-  // when it returns; events may still name it. Cost: the flows of that store.
+  // Every flow and listener of a store that goes away: as abort for each. The store is not called
+  // any more when it returns; events may still name it. Cost: the flows of that store.
   void abort_store(Instant now, MessageStore* store, uint32_t reason);
   // Every flow and listener of every store: the service stops.
   void abort_all(Instant now, uint32_t reason);
-  void close_store(Instant now, MessageStore* store);  // orderly close of all its flows, listeners removed
+  void close_store(Instant now,
+                   MessageStore* store);  // orderly close of all its flows, listeners removed
   uint32_t store_flow_count(const MessageStore* store) const;
-  // A store's application gave buffers back: flows whose offered window had been small may announce a larger one.
+  // A store's application gave buffers back: flows whose offered window had been small may announce
+  // a larger one.
   void on_store_space(Instant now, MessageStore* store);
 
   // ---- Inputs
-  // `tuple` as this host sees it (local = the packet's destination). `path`: the caller's word for where it came from,
-  // becomes the path of a flow that it opens.
+  // `tuple` as this host sees it (local = the packet's destination). `path`: the caller's word for
+  // where it came from, becomes the path of a flow that it opens.
   PacketVerdict on_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> udp_payload,
                           uint32_t path);
   void on_deadline(Instant now);  // everything due at `now`

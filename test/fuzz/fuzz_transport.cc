@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Two transports against each other and against whoever writes into their wires. The input is a program:
-// requests, time, packets delivered, lost, repeated, changed in any field, or made up. After each step every
-// invariant of both must hold; an honest peer's flow may end, but nothing aborts and no buffer is lost.
+// Two transports against each other and against whoever writes into their wires. The input is a
+// program: requests, time, packets delivered, lost, repeated, changed in any field, or made up.
+// After each step every invariant of both must hold; an honest peer's flow may end, but nothing
+// aborts and no buffer is lost.
 #include <stdint.h>
 #include <string.h>
 
@@ -66,7 +67,9 @@ class Host {
   std::vector<FlowHandle> flows;  // opened or accepted, perhaps over
   std::vector<transport::FlowRef> ended;
 
-  FlowHandle pick(uint8_t n) const { return flows.empty() ? FlowHandle{n} : flows[n % flows.size()]; }
+  FlowHandle pick(uint8_t n) const {
+    return flows.empty() ? FlowHandle{n} : flows[n % flows.size()];
+  }
 
   void read(bool release) {
     test::Delivery d;
@@ -98,20 +101,50 @@ class Model {
     const uint8_t action = in.byte();
     const int side = action & 1;
     switch ((action >> 1) % 20) {
-      case 0: open(side, in); break;
-      case 1: listen(side, in); break;
-      case 2: case 3: send(side, in); break;
-      case 4: request(side, in); break;
-      case 5: hosts_[side]->read(true); hosts_[side]->transport.on_store_space(now_, &hosts_[side]->store); break;
-      case 6: hosts_[side]->read(false); break;
-      case 7: pass(microseconds(in.byte())); break;
-      case 8: pass(milliseconds(in.byte() * 8)); break;
-      case 9: lose(side, in.byte()); break;
-      case 10: change(side, in); break;
-      case 11: repeat(side, in.byte()); break;
-      case 12: invent(side, in); break;
-      case 13: swap(side, in.byte()); break;
-      default: settle(side, in.byte()); break;
+      case 0:
+        open(side, in);
+        break;
+      case 1:
+        listen(side, in);
+        break;
+      case 2:
+      case 3:
+        send(side, in);
+        break;
+      case 4:
+        request(side, in);
+        break;
+      case 5:
+        hosts_[side]->read(true);
+        hosts_[side]->transport.on_store_space(now_, &hosts_[side]->store);
+        break;
+      case 6:
+        hosts_[side]->read(false);
+        break;
+      case 7:
+        pass(microseconds(in.byte()));
+        break;
+      case 8:
+        pass(milliseconds(in.byte() * 8));
+        break;
+      case 9:
+        lose(side, in.byte());
+        break;
+      case 10:
+        change(side, in);
+        break;
+      case 11:
+        repeat(side, in.byte());
+        break;
+      case 12:
+        invent(side, in);
+        break;
+      case 13:
+        swap(side, in.byte());
+        break;
+      default:
+        settle(side, in.byte());
+        break;
     }
     for (auto& h : hosts_) {
       h->transport.check_invariants();
@@ -138,15 +171,18 @@ class Model {
 
  private:
   static FourTuple tuple_of(int side, uint8_t n) {
-    const FourTuple t{.local_ip = 1, .remote_ip = 2, .local_port = static_cast<Port>(n % 4), .remote_port = 9};
+    const FourTuple t{
+        .local_ip = 1, .remote_ip = 2, .local_port = static_cast<Port>(n % 4), .remote_port = 9};
     if (side == 0) return t;
-    return {.local_ip = 2, .remote_ip = 1, .local_port = 9, .remote_port = static_cast<Port>(n % 4)};
+    return {
+        .local_ip = 2, .remote_ip = 1, .local_port = 9, .remote_port = static_cast<Port>(n % 4)};
   }
 
   void open(int side, Input& in) {
     FlowHandle flow = 0;
     Host& h = *hosts_[side];
-    if (h.transport.open(now_, tuple_of(side, in.byte()), &h.store, 7, 1, &flow) == transport::RequestStatus::kOk) {
+    if (h.transport.open(now_, tuple_of(side, in.byte()), &h.store, 7, 1, &flow) ==
+        transport::RequestStatus::kOk) {
       h.remember(flow);
     }
   }
@@ -167,7 +203,8 @@ class Model {
     if (buffer == transport::kNoBuffer) return;
     h.store.tx_submitted(buffer);
     const auto length = static_cast<uint16_t>((n & 7) == 0 ? 256 : 1 + (n >> 2));
-    if (h.transport.send(now_, h.pick(in.byte()), buffer, length, (n & 1) != 0) != transport::RequestStatus::kOk) {
+    if (h.transport.send(now_, h.pick(in.byte()), buffer, length, (n & 1) != 0) !=
+        transport::RequestStatus::kOk) {
       h.store.tx_refused(buffer);
     }
   }
@@ -175,11 +212,21 @@ class Model {
     Host& h = *hosts_[side];
     const uint8_t n = in.byte();
     switch (n % 8) {
-      case 0: h.transport.abort(now_, h.pick(n >> 3), ipc::kEndReset); break;
-      case 1: h.transport.close_store(now_, &h.store); break;
-      case 2: h.transport.abort_store(now_, &h.store, ipc::kEndReset); break;
-      case 3: h.transport.abort_all(now_, ipc::kEndDaemonStop); break;
-      default: h.transport.close(now_, h.pick(n >> 3)); break;
+      case 0:
+        h.transport.abort(now_, h.pick(n >> 3), ipc::kEndReset);
+        break;
+      case 1:
+        h.transport.close_store(now_, &h.store);
+        break;
+      case 2:
+        h.transport.abort_store(now_, &h.store, ipc::kEndReset);
+        break;
+      case 3:
+        h.transport.abort_all(now_, ipc::kEndDaemonStop);
+        break;
+      default:
+        h.transport.close(now_, h.pick(n >> 3));
+        break;
     }
   }
 
@@ -200,7 +247,8 @@ class Model {
       sent.bytes.assign(v.header.data(), v.header.data() + v.header_size);
       sent.bytes.insert(sent.bytes.end(), v.table.data(), v.table.data() + v.table_size);
       for (size_t p = 0; p < v.piece_count; p++) {
-        sent.bytes.insert(sent.bytes.end(), v.pieces[p].data, v.pieces[p].data + v.pieces[p].length);
+        sent.bytes.insert(sent.bytes.end(), v.pieces[p].data,
+                          v.pieces[p].data + v.pieces[p].length);
         sent.bytes.insert(sent.bytes.end(), v.pieces[p].pad, 0);
       }
       MN_ASSERT(sent.bytes.size() <= wire::kHeaderSize + 200);
@@ -262,16 +310,36 @@ class Model {
     const uint8_t what = in.byte();
     const auto delta = static_cast<int8_t>(in.byte());
     switch (what % 10) {
-      case 0: h.type = static_cast<wire::PacketType>(1 + (static_cast<uint8_t>(delta) % 7)); break;
-      case 1: h.flags ^= static_cast<uint8_t>(delta) & 15; break;
-      case 2: h.window = static_cast<uint16_t>(h.window + delta); break;
-      case 3: h.sequence += static_cast<uint32_t>(delta); break;
-      case 4: h.ack += static_cast<uint32_t>(delta); break;
-      case 5: h.timestamp += static_cast<uint32_t>(delta) << (what >> 4); break;
-      case 6: h.echo += static_cast<uint32_t>(delta) << (what >> 4); break;
-      case 7: h.echo_delay = static_cast<uint16_t>(h.echo_delay + delta * 256); break;
-      case 8: h.tag += static_cast<uint32_t>(delta); break;
-      default: h.window = 0; break;
+      case 0:
+        h.type = static_cast<wire::PacketType>(1 + (static_cast<uint8_t>(delta) % 7));
+        break;
+      case 1:
+        h.flags ^= static_cast<uint8_t>(delta) & 15;
+        break;
+      case 2:
+        h.window = static_cast<uint16_t>(h.window + delta);
+        break;
+      case 3:
+        h.sequence += static_cast<uint32_t>(delta);
+        break;
+      case 4:
+        h.ack += static_cast<uint32_t>(delta);
+        break;
+      case 5:
+        h.timestamp += static_cast<uint32_t>(delta) << (what >> 4);
+        break;
+      case 6:
+        h.echo += static_cast<uint32_t>(delta) << (what >> 4);
+        break;
+      case 7:
+        h.echo_delay = static_cast<uint16_t>(h.echo_delay + delta * 256);
+        break;
+      case 8:
+        h.tag += static_cast<uint32_t>(delta);
+        break;
+      default:
+        h.window = 0;
+        break;
     }
     std::vector<wire::SackRange> ranges;
     if ((what & 0x40) != 0) {

@@ -35,7 +35,8 @@ void find__follows_inserts_and_removals(void** state) {
   Fixture& f = *static_cast<Fixture*>(*state);
   Prng random(3);
   for (uint32_t i = 0; i < f.flows.size(); i++) {
-    f.flows[i].tuple = {.local_ip = 1, .remote_ip = i % 7, .local_port = 9, .remote_port = static_cast<Port>(i)};
+    f.flows[i].tuple = {
+        .local_ip = 1, .remote_ip = i % 7, .local_port = 9, .remote_port = static_cast<Port>(i)};
   }
   uint32_t count = 0;
   for (int round = 0; round < 50000; round++) {

@@ -109,7 +109,8 @@ void half_open__forged_handshakes_are_bounded_and_short(void** state) {
   uint32_t refused = 0;
   for (uint16_t port = 0; port < 20; port++) {
     tuple.remote_port = port;
-    refused += t.hosts[1]->transport.on_packet(t.now, tuple, open, 0) == PacketVerdict::kHandshakeLimit;
+    refused +=
+        t.hosts[1]->transport.on_packet(t.now, tuple, open, 0) == PacketVerdict::kHandshakeLimit;
   }
   assert_int_equal(refused, 16);
   assert_int_equal(t.hosts[1]->store.flows_live(), 4);
@@ -147,7 +148,8 @@ void half_open__data_confirms_too(void** state) {
   t.poll(1);
   t.deliver_all(1);
   t.poll(0);
-  while (header_of(t.hosts[0]->wire.front()).type != PacketType::kData) t.hosts[0]->wire.pop_front();
+  while (header_of(t.hosts[0]->wire.front()).type != PacketType::kData)
+    t.hosts[0]->wire.pop_front();
   t.deliver_one(0);
   t.read_all();
   assert_true(t.hosts[1]->opened != 0);

@@ -47,7 +47,8 @@ void close__both_at_once(void** state) {
   t.poll(1);
   t.settle();
   for (int i = 0; i < 2; i++) {
-    assert_true(t.hosts[i]->end_reason == ipc::kEndClosed || t.hosts[i]->end_reason == ipc::kEndClosedByPeer);
+    assert_true(t.hosts[i]->end_reason == ipc::kEndClosed ||
+                t.hosts[i]->end_reason == ipc::kEndClosedByPeer);
   }
   t.pass(seconds(6));
   t.check_empty();
@@ -87,7 +88,8 @@ void close__given_up_when_the_peer_is_gone(void** state) {
 void close__patient_with_a_stopped_reader(void** state) {
   TwoHosts& t = *two_hosts(state);
   for (auto& h : t.hosts) {
-    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1), StoreShape{.tx_buffers = 64, .rx_buffers = 8});
+    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
+                                         StoreShape{.tx_buffers = 64, .rx_buffers = 8});
   }
   t.connect();
   for (int i = 0; i < 30; i++) t.send(0, TwoHosts::message(1440, 1));

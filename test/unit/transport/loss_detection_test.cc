@@ -29,7 +29,8 @@ void measure(TwoHosts& t, Duration rtt) {
 void rtt__measured_without_the_hold_time(void** state) {
   TwoHosts& t = *two_hosts(state);
   measure(t, microseconds(40));
-  assert_true(t.stats(0).rtt_smoothed >= microseconds(39) && t.stats(0).rtt_smoothed <= microseconds(42));
+  assert_true(t.stats(0).rtt_smoothed >= microseconds(39) &&
+              t.stats(0).rtt_smoothed <= microseconds(42));
   t.send(0, TwoHosts::message(8, 1));
   t.poll(0);
   t.deliver_all(0);
@@ -175,7 +176,8 @@ void timeout__everything_lost_is_repaired_in_a_round_trip(void** state) {
 void persist__asks_about_a_shut_window_until_it_opens(void** state) {
   TwoHosts& t = *two_hosts(state);
   for (auto& h : t.hosts) {
-    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1), StoreShape{.tx_buffers = 64, .rx_buffers = 8});
+    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
+                                         StoreShape{.tx_buffers = 64, .rx_buffers = 8});
   }
   t.connect();
   for (int i = 0; i < 30; i++) t.send(0, TwoHosts::message(1440, 1));
@@ -190,11 +192,13 @@ void persist__asks_about_a_shut_window_until_it_opens(void** state) {
   assert_true(t.now - start < milliseconds(300));
 }
 
-// In-order packets that found no buffer are not repeated into the shut window, and are repeated when it opens.
+// In-order packets that found no buffer are not repeated into the shut window, and are repeated
+// when it opens.
 void no_buffer__is_no_loss_storm(void** state) {
   TwoHosts& t = *two_hosts(state);
   for (auto& h : t.hosts) {
-    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1), StoreShape{.tx_buffers = 256, .rx_buffers = 64});
+    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
+                                         StoreShape{.tx_buffers = 256, .rx_buffers = 64});
   }
   t.connect();
   for (int i = 0; i < 40; i++) t.send(0, TwoHosts::message(1440, 1));
@@ -203,7 +207,8 @@ void no_buffer__is_no_loss_storm(void** state) {
   const Bytes some(10);
   while (t.hosts[1]->store.rx_free() > 10) taken.push_back(t.hosts[1]->store.rx_put(some));
   t.settle(false);
-  for (int i = 0; i < 100; i++) t.pass(milliseconds(10), false), t.poll(0), t.deliver_all(0), t.poll(1), t.deliver_all(1);
+  for (int i = 0; i < 100; i++)
+    t.pass(milliseconds(10), false), t.poll(0), t.deliver_all(0), t.poll(1), t.deliver_all(1);
   assert_true(t.hosts[0]->transport.counters().retransmitted_packets < 5);
   for (const auto buffer : taken) t.hosts[1]->store.rx_discard(buffer);
   const Instant start = t.now;

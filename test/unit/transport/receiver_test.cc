@@ -22,7 +22,8 @@ void order__packets_in_any_order_are_delivered_in_order(void** state) {
   }
   t.read(1);
   assert_int_equal(t.hosts[1]->messages.size(), 10);
-  for (uint8_t i = 0; i < 10; i++) assert_true(t.hosts[1]->messages[i] == TwoHosts::message(1440, i));
+  for (uint8_t i = 0; i < 10; i++)
+    assert_true(t.hosts[1]->messages[i] == TwoHosts::message(1440, i));
 }
 
 void order__duplicates_are_dropped_and_answered(void** state) {
@@ -113,7 +114,8 @@ void ack__at_once_after_sixteen(void** state) {
 void window__follows_the_free_buffers(void** state) {
   TwoHosts& t = *two_hosts(state);
   for (auto& h : t.hosts) {
-    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1), StoreShape{.tx_buffers = 256, .rx_buffers = 32});
+    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
+                                         StoreShape{.tx_buffers = 256, .rx_buffers = 32});
   }
   t.connect();
   for (int i = 0; i < 100; i++) t.send(0, TwoHosts::message(1440, 1));
@@ -140,7 +142,8 @@ void window__follows_the_free_buffers(void** state) {
 void pool__early_packets_leave_room_for_holes(void** state) {
   TwoHosts& t = *two_hosts(state);
   for (auto& h : t.hosts) {
-    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1), StoreShape{.tx_buffers = 256, .rx_buffers = 16});
+    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
+                                         StoreShape{.tx_buffers = 256, .rx_buffers = 16});
   }
   t.connect();
   for (int i = 0; i < 16; i++) t.send(0, TwoHosts::message(1440, 1));

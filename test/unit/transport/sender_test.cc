@@ -65,8 +65,8 @@ void send__packets_fill_the_mss_across_buffers(void** state) {
 
 void send__messages_of_every_size_around_limits(void** state) {
   TwoHosts& t = *two_hosts(state);
-  for (size_t size : {1u, 7u, 8u, 9u, 1431u, 1432u, 1439u, 1440u, 1441u, 1471u, 1472u, 1473u, 2879u, 2880u, 2881u,
-                      2944u, 20'000u}) {
+  for (size_t size : {1u, 7u, 8u, 9u, 1431u, 1432u, 1439u, 1440u, 1441u, 1471u, 1472u, 1473u, 2879u,
+                      2880u, 2881u, 2944u, 20'000u}) {
     for (size_t before : {0u, 1u, 3u}) {
       t.hosts[1]->messages.clear();
       for (size_t i = 0; i < before; i++) t.send(0, TwoHosts::message(i + 1, 9));
@@ -93,7 +93,8 @@ void send__continues_a_message_after_a_pause(void** state) {
     const size_t n = part == 0 ? 1472 : 100;
     memcpy(h.store.tx_buffer(buffer).data(), message.data() + 1472 * part, n);
     h.store.tx_submitted(buffer);
-    assert_true(h.transport.send(t.now, t.handle[0], buffer, static_cast<uint16_t>(n), part == 1) == RequestStatus::kOk);
+    assert_true(h.transport.send(t.now, t.handle[0], buffer, static_cast<uint16_t>(n), part == 1) ==
+                RequestStatus::kOk);
     t.settle();
     t.pass(milliseconds(3));
     h.transport.check_invariants();
@@ -109,7 +110,8 @@ void retransmission__has_the_same_content(void** state) {
   t.poll(0);
   std::deque<Bytes> first = t.hosts[0]->wire;
   t.lose_all(0);
-  for (uint8_t i = 1; i <= 5; i++) t.send(0, TwoHosts::message(40, i));  // what comes later does not mix in
+  for (uint8_t i = 1; i <= 5; i++)
+    t.send(0, TwoHosts::message(40, i));  // what comes later does not mix in
   std::vector<bool> again(first.size());
   for (int round = 0; round < 20; round++) {
     t.pass(milliseconds(2), false);
@@ -123,7 +125,8 @@ void retransmission__has_the_same_content(void** state) {
         again[i] = true;
         assert_int_equal(old.header.message_count, packet.header.message_count);
         assert_int_equal(old.header.flags & 3, packet.header.flags & 3);
-        assert_true(std::equal(old.payload.begin(), old.payload.end(), packet.payload.begin(), packet.payload.end()));
+        assert_true(std::equal(old.payload.begin(), old.payload.end(), packet.payload.begin(),
+                               packet.payload.end()));
       }
     }
     t.settle();
@@ -140,7 +143,9 @@ void window__no_packet_beyond_what_the_peer_takes(void** state) {
   t.connect();
   for (int i = 0; i < 10; i++) t.send(0, TwoHosts::message(1440, 1));
   assert_int_equal(t.poll(0), 4);
-  const auto flags = [&](size_t i) { return header_of(t.hosts[0]->wire[i]).flags & wire::kFlagAckNow; };
+  const auto flags = [&](size_t i) {
+    return header_of(t.hosts[0]->wire[i]).flags & wire::kFlagAckNow;
+  };
   assert_true(flags(0) == 0 && flags(3) != 0);
   t.settle();
   assert_int_equal(t.hosts[1]->messages.size(), 10);
@@ -151,13 +156,16 @@ void send__refused_after_close_and_for_unknown_flows(void** state) {
   assert_true(t.hosts[0]->transport.close(t.now, t.handle[0]) == RequestStatus::kOk);
   assert_false(t.send(0, TwoHosts::message(1, 1)));
   assert_true(t.hosts[0]->transport.send(t.now, 0, 0, 1, true) == RequestStatus::kNoSuchFlow);
-  assert_true(t.hosts[0]->transport.send(t.now, t.handle[0] + 0x10000, 0, 1, true) == RequestStatus::kNoSuchFlow);
-  assert_true(t.hosts[0]->transport.send(t.now, UINT32_MAX, 0, 1, true) == RequestStatus::kNoSuchFlow);
+  assert_true(t.hosts[0]->transport.send(t.now, t.handle[0] + 0x10000, 0, 1, true) ==
+              RequestStatus::kNoSuchFlow);
+  assert_true(t.hosts[0]->transport.send(t.now, UINT32_MAX, 0, 1, true) ==
+              RequestStatus::kNoSuchFlow);
   t.settle();
   t.take_events(0);
   assert_int_equal(t.hosts[0]->transport.flow_count(), 0);
   // The slot is free now; neither its old name nor none is a flow.
-  assert_true(t.hosts[0]->transport.send(t.now, t.handle[0], 0, 1, true) == RequestStatus::kNoSuchFlow);
+  assert_true(t.hosts[0]->transport.send(t.now, t.handle[0], 0, 1, true) ==
+              RequestStatus::kNoSuchFlow);
   assert_true(t.hosts[0]->transport.send(t.now, 0, 0, 1, true) == RequestStatus::kNoSuchFlow);
 }
 

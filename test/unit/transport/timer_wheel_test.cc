@@ -78,7 +78,8 @@ void next_deadline__sleeping_until_it_makes_progress(void** state) {
   Fixture& f = *static_cast<Fixture*>(*state);
   Instant now{1'000'000'000};
   f.wheel.pop_due(now);
-  for (int64_t away : {int64_t{1}, int64_t{100'000}, int64_t{5'000'000}, int64_t{3'000'000'000}, int64_t{300'000'000'000}}) {
+  for (int64_t away : {int64_t{1}, int64_t{100'000}, int64_t{5'000'000}, int64_t{3'000'000'000},
+                       int64_t{300'000'000'000}}) {
     const Instant at = now + nanoseconds(away);
     f.wheel.set(&f.nodes[0], at);
     int wakes = 0;
@@ -108,8 +109,10 @@ void pop_due__may_clear_others_that_are_due(void** state) {
 
 int main() {
   const CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(pop_due__never_early_and_at_most_a_tick_late, setup, teardown),
-      cmocka_unit_test_setup_teardown(next_deadline__sleeping_until_it_makes_progress, setup, teardown),
+      cmocka_unit_test_setup_teardown(pop_due__never_early_and_at_most_a_tick_late, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(next_deadline__sleeping_until_it_makes_progress, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(pop_due__may_clear_others_that_are_due, setup, teardown),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

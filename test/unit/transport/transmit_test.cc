@@ -14,7 +14,8 @@ std::vector<FlowHandle> open_flows(TwoHosts& t, ArrayStore* store, Port first_po
   for (int i = 0; i < n; i++) {
     t.flow_tuple.local_port = static_cast<Port>(first_port + i);
     FlowHandle flow;
-    assert_true(t.hosts[0]->transport.open(t.now, t.flow_tuple, store, 0, 0, &flow) == RequestStatus::kOk);
+    assert_true(t.hosts[0]->transport.open(t.now, t.flow_tuple, store, 0, 0, &flow) ==
+                RequestStatus::kOk);
     t.settle();
     flows.push_back(flow);
   }
@@ -32,7 +33,8 @@ void queue(TwoHosts& t, ArrayStore* store, FlowHandle flow, int packets) {
 // Whose packets come in which order, by local port.
 std::vector<Port> order(TwoHosts& t) {
   std::vector<Port> ports;
-  while (t.hosts[0]->transport.poll_transmit(t.now, t.view.get())) ports.push_back(t.view->tuple.local_port);
+  while (t.hosts[0]->transport.poll_transmit(t.now, t.view.get()))
+    ports.push_back(t.view->tuple.local_port);
   return ports;
 }
 

@@ -18,7 +18,8 @@ void exchange(TwoHosts& t, uint64_t seed, uint32_t loss_ppm) {
   uint32_t next[2] = {};
   for (int i = 0; i < 2; i++) {
     for (uint8_t m = 0; m < 120; m++) {
-      const uint64_t size = random.below(4) == 0 ? random.between(1, 20'000) : random.between(1, 200);
+      const uint64_t size =
+          random.below(4) == 0 ? random.between(1, 20'000) : random.between(1, 200);
       sent[i].push_back(TwoHosts::message(size, m));
     }
   }
@@ -44,7 +45,8 @@ void exchange(TwoHosts& t, uint64_t seed, uint32_t loss_ppm) {
   }
   for (int i = 0; i < 2; i++) {
     assert_int_equal(t.hosts[1 - i]->messages.size(), sent[i].size());
-    for (size_t m = 0; m < sent[i].size(); m++) assert_true(t.hosts[1 - i]->messages[m] == sent[i][m]);
+    for (size_t m = 0; m < sent[i].size(); m++)
+      assert_true(t.hosts[1 - i]->messages[m] == sent[i][m]);
   }
   t.hosts[0]->transport.close(t.now, t.handle[0]);
   t.pass(seconds(6));
@@ -58,7 +60,8 @@ void messages__very_lossy_link(void** state) { exchange(*two_hosts(state), 3, 30
 void messages__8mib(void** state) {
   TwoHosts& t = *two_hosts(state);
   for (auto& h : t.hosts) {
-    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1), StoreShape{.tx_buffers = 6000, .rx_buffers = 512});
+    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
+                                         StoreShape{.tx_buffers = 6000, .rx_buffers = 512});
   }
   t.connect();
   const Bytes message = TwoHosts::message(8u << 20, 1);
@@ -74,7 +77,10 @@ void loopback__both_ends_in_one_transport(void** state) {
   Transport& both = t.hosts[0]->transport;
   ArrayStore& store = t.hosts[0]->store;
   both.listen(0, 7000, &store);
-  const FourTuple tuple{.local_ip = kLoopbackAddress, .remote_ip = kLoopbackAddress, .local_port = 40000, .remote_port = 7000};
+  const FourTuple tuple{.local_ip = kLoopbackAddress,
+                        .remote_ip = kLoopbackAddress,
+                        .local_port = 40000,
+                        .remote_port = 7000};
   FlowHandle flow;
   assert_true(both.open(t.now, tuple, &store, 1, 0, &flow) == RequestStatus::kOk);
   const auto buffer = store.tx_alloc();
@@ -83,9 +89,11 @@ void loopback__both_ends_in_one_transport(void** state) {
   uint8_t bytes[2048];
   for (int i = 0; i < 100 && both.poll_transmit(t.now, t.view.get()); i++) {
     uint8_t* end = std::copy_n(t.view->header.begin(), t.view->header_size, bytes);
-    for (size_t p = 0; p < t.view->piece_count; p++) end = std::copy_n(t.view->pieces[p].data, t.view->pieces[p].length, end);
-    assert_true(both.on_packet(t.now, TwoHosts::reversed(t.view->tuple), {bytes, static_cast<size_t>(end - bytes)}, 0) ==
-                PacketVerdict::kAccepted);
+    for (size_t p = 0; p < t.view->piece_count; p++)
+      end = std::copy_n(t.view->pieces[p].data, t.view->pieces[p].length, end);
+    assert_true(both.on_packet(t.now, TwoHosts::reversed(t.view->tuple),
+                               {bytes, static_cast<size_t>(end - bytes)},
+                               0) == PacketVerdict::kAccepted);
     both.check_invariants();
   }
   t.read(0);
@@ -101,9 +109,11 @@ void on_packet__garbage_is_counted_and_changes_nothing(void** state) {
   Prng random(9);
   for (int i = 0; i < 20000; i++) {
     Bytes bytes = good;
-    for (uint64_t n = random.between(1, 6); n > 0; n--) bytes[random.below(wire::kHeaderSize)] = static_cast<uint8_t>(random.next());
+    for (uint64_t n = random.between(1, 6); n > 0; n--)
+      bytes[random.below(wire::kHeaderSize)] = static_cast<uint8_t>(random.next());
     if (random.below(4) == 0) bytes.resize(random.below(bytes.size()));
-    if (bytes.size() >= 8 && std::equal(bytes.begin() + 4, bytes.begin() + 8, good.begin() + 4)) bytes[5] ^= 1;  // a wrong tag
+    if (bytes.size() >= 8 && std::equal(bytes.begin() + 4, bytes.begin() + 8, good.begin() + 4))
+      bytes[5] ^= 1;  // a wrong tag
     assert_true(t.arrive(0, bytes) != PacketVerdict::kAccepted);
     t.poll(1);
     t.lose_all(1);
@@ -137,7 +147,8 @@ void deadlines__an_idle_flow_sleeps(void** state) {
   t.pass(milliseconds(100));
   int wakes = 0;
   for (const Instant end = t.now + seconds(10); t.now < end; wakes++) {
-    const Instant next = std::min(t.hosts[0]->transport.next_deadline(), t.hosts[1]->transport.next_deadline());
+    const Instant next =
+        std::min(t.hosts[0]->transport.next_deadline(), t.hosts[1]->transport.next_deadline());
     assert_true(next > t.now);
     t.now = next;
     for (auto& h : t.hosts) h->transport.on_deadline(t.now);

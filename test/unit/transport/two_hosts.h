@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// TwoHosts: two transports and two stores, with the packets between them in the test's hands: each can be
-// delivered, lost, repeated or changed. Time stands still unless the test moves it.
+// TwoHosts: two transports and two stores, with the packets between them in the test's hands: each
+// can be delivered, lost, repeated or changed. Time stands still unless the test moves it.
 #pragma once
 
 #include <csetjmp>
@@ -17,7 +17,7 @@ extern "C" {
 
 #include "support/array_store.h"
 #include "transport/transport.h"
-#include "wire/packet_header.h"
+#include "transport_packets.h"
 
 namespace mn::test {
 
@@ -30,27 +30,10 @@ using transport::TransportConfig;
 using transport::TransportEvent;
 using wire::PacketType;
 
-using Bytes = std::vector<uint8_t>;
-
-inline wire::Packet parsed(const Bytes& bytes) {
-  wire::Packet packet;
-  assert_true(wire::parse_packet(bytes, &packet) == wire::ParseStatus::kOk);
-  return packet;
-}
-inline wire::PacketHeader header_of(const Bytes& bytes) { return parsed(bytes).header; }
-// The packet with another header; ranges are dropped.
-inline Bytes with_header(const Bytes& bytes, wire::PacketHeader header) {
-  const wire::Packet packet = parsed(bytes);
-  Bytes out(wire::kHeaderSize);
-  header.sack_count = 0;
-  wire::encode_packet_header(header, {}, out);
-  out.insert(out.end(), packet.payload.begin(), packet.payload.end());
-  return out;
-}
-
 struct TwoHosts {
   struct Host {
-    Host(const TransportConfig& config, const StoreShape& shape) : store(shape), transport(config) {}
+    Host(const TransportConfig& config, const StoreShape& shape)
+        : store(shape), transport(config) {}
     ArrayStore store;
     Transport transport;
     std::deque<Bytes> wire;  // sent by this host, not yet delivered
@@ -68,10 +51,8 @@ struct TwoHosts {
     c.seed = seed;
     return c;
   }
-  static constexpr FourTuple kTuple{.local_ip = 0x0a000001,
-                                    .remote_ip = 0x0a000002,
-                                    .local_port = 40000,
-                                    .remote_port = 7000};
+  static constexpr FourTuple kTuple{
+      .local_ip = 0x0a000001, .remote_ip = 0x0a000002, .local_port = 40000, .remote_port = 7000};
 
   explicit TwoHosts(const StoreShape& shape = {}, TransportConfig a = config(1),
                     TransportConfig b = config(2)) {
@@ -92,10 +73,13 @@ struct TwoHosts {
     Host& h = *hosts[i];
     size_t count = 0;
     while (h.transport.poll_transmit(now, view.get())) {
-      Bytes bytes(view->header.begin(), view->header.begin() + static_cast<long>(view->header_size));
-      bytes.insert(bytes.end(), view->table.begin(), view->table.begin() + static_cast<long>(view->table_size));
+      Bytes bytes(view->header.begin(),
+                  view->header.begin() + static_cast<long>(view->header_size));
+      bytes.insert(bytes.end(), view->table.begin(),
+                   view->table.begin() + static_cast<long>(view->table_size));
       for (size_t p = 0; p < view->piece_count; p++) {
-        bytes.insert(bytes.end(), view->pieces[p].data, view->pieces[p].data + view->pieces[p].length);
+        bytes.insert(bytes.end(), view->pieces[p].data,
+                     view->pieces[p].data + view->pieces[p].length);
         bytes.insert(bytes.end(), view->pieces[p].pad, 0);
       }
       assert_int_equal(bytes.size(), view->header_size + view->payload_size());
