@@ -24,7 +24,11 @@ void FakeDaemon::start() {
                                   .version = ipc::kChannelVersion,
                                   .lane_count = lane_count,
                                   .reserved = {}};
-  application_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  int bell[2];
+  assert_int_equal(
+      socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, bell), 0);
+  application_fd = bell[0];
+  bell_fd = bell[1];
   assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, session), 0);
   int engine_fds[2];
   const ipc::LaneOffsets at = ipc::lane_offsets(shape);
@@ -49,7 +53,7 @@ void FakeDaemon::start() {
   parts.memory_size = memory_size;
   parts.shapes = shapes;
   parts.lane_count = lane_count;
-  parts.application_fd = application_fd;
+  parts.application_fd = bell_fd;
   parts.engine_fds = engine_fds;
   parts.session_fd = session[0];
   channel = channel_from_memory(parts);
@@ -59,6 +63,7 @@ void FakeDaemon::start() {
 void FakeDaemon::stop() {
   if (channel != nullptr) channel_free(channel);
   close(application_fd);
+  close(bell_fd);
   for (uint32_t i = 0; i < lane_count; i++) close(lanes[i].engine_fd);
   if (session[0] >= 0) close(session[0]);
   if (session[1] >= 0) close(session[1]);

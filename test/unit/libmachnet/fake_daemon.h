@@ -50,7 +50,8 @@ struct FakeDaemon {
   uint8_t* memory = nullptr;
   uint64_t memory_size = 0;
   FakeLane lanes[2];
-  int application_fd = -1;
+  int application_fd = -1;  // written: wakes the application
+  int bell_fd = -1;         // its end
   int session[2] = {-1, -1};  // [0] the library's, [1] ours
   Channel* channel = nullptr;
 
