@@ -5,6 +5,7 @@ when asked for, and processes that end with the lab, however the measurement end
 import atexit
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -127,8 +128,23 @@ class Lab:
         if process in self.processes:
             self.processes.remove(process)
 
+    def own_cpu_seconds(self):
+        """What the lab's processes and all clients so far have used."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        running = sum(cpu_seconds(p.pid) for p in self.processes if p.poll() is None)
+        return running + ended.ru_utime + ended.ru_stime
+
     def client(self, command, seconds, env=None):
-        """Runs a client on host a; returns its JSON summary, or raises with its last line."""
+        """Runs a client on host a; returns its JSON summary, or raises with its last line. `disturbance` in it is
+        the share of the machine's processors that went to strangers meanwhile."""
+        start, machine, own = time.monotonic(), machine_cpu_seconds(), self.own_cpu_seconds()
+        summary = self._client(command, seconds, env)
+        strangers = machine_cpu_seconds() - machine - (self.own_cpu_seconds() - own)
+        elapsed = time.monotonic() - start
+        summary["disturbance"] = round(max(strangers, 0) / elapsed / os.cpu_count(), 3)
+        return summary
+
+    def _client(self, command, seconds, env):
         try:
             done = subprocess.run(self.on("a", command), capture_output=True, text=True,
                                   timeout=seconds + 20, env={**os.environ, **(env or {})})
@@ -195,6 +211,13 @@ class Lab:
 
     def __exit__(self, *_):
         self.close()
+
+
+def machine_cpu_seconds():
+    """What all processes and the kernel have used on all processors; time stolen by the hypervisor counts."""
+    with open("/proc/stat") as file:
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid):

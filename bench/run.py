@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 
-from lab import ADDRESS, Lab, LabError, cpu_seconds
+from lab import ADDRESS, Lab, LabError, cpu_seconds, machine_cpu_seconds
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CELLS = [(64, 1), (64, 32), (1024, 1), (1024, 32), (8192, 32), (65536, 32)]
 LOSS_CELLS = [(64, 1), (64, 32), (1024, 32), (8192, 32)]
 UDP_LARGEST = 65507
+DISTURBED = 0.05  # of the machine's processors used by strangers: the run says little
 REFERENCE = "TCP, polling"
 
 
@@ -116,6 +117,7 @@ def measure_all(lab, chosen, cells, args, label):
             try:
                 stack.open(lab)
                 for cell in cells:
+                    wait_until_quiet(args.wait_idle)
                     progress(f"{label} round {round_number + 1}/{args.repeats}: {name}, {cell[0]} bytes, "
                              f"window {cell[1]}")
                     try:
@@ -131,6 +133,16 @@ def measure_all(lab, chosen, cells, args, label):
                 stack.close()
     progress_end("")
     return results
+
+
+def wait_until_quiet(limit_s):
+    """Until strangers leave the processors alone for a moment, or the limit has passed."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        before = machine_cpu_seconds()
+        time.sleep(0.3)
+        if (machine_cpu_seconds() - before) / 0.3 / os.cpu_count() <= DISTURBED:
+            return
 
 
 def progress(text):
@@ -149,9 +161,11 @@ def progress_end(text):
 
 
 def median(summaries):
-    """The run whose rate is the median: rate and percentiles of one and the same run."""
+    """The run whose rate is the median, of the undisturbed runs if there are any: rate and percentiles of one
+    and the same run."""
     if not summaries:
         return None
+    summaries = [s for s in summaries if s["disturbance"] <= DISTURBED] or summaries
     return sorted(summaries, key=lambda s: s["rate"])[(len(summaries) - 1) // 2]
 
 
@@ -169,7 +183,9 @@ def cell_text(summary):
     rtt = summary["rtt_us"]
     text = "{}; {}".format(count(summary["rate"]),
                            "/".join(microseconds(rtt[p]) for p in ("p50", "p99", "p99.9")))
-    return text + (f" ({summary['lost']} lost)" if summary["lost"] else "")
+    if summary["lost"]:
+        text += f" ({summary['lost']} lost)"
+    return text + (" !" if summary["disturbance"] > DISTURBED else "")
 
 
 def print_table(title, header, rows):
@@ -196,9 +212,12 @@ def print_results(title, results, cells):
             if ours is None or theirs is None or theirs["rate"] == 0:
                 row.append("-")
                 continue
-            row.append("x {:.2f}; {}".format(ours["rate"] / theirs["rate"], "/".join(
+            disturbed = max(ours["disturbance"], theirs["disturbance"]) > DISTURBED
+            row.append(("! " if disturbed else "") + "x {:.2f}; {}".format(ours["rate"] / theirs["rate"], "/".join(
                 f"{ours['rtt_us'][p] / max(theirs['rtt_us'][p], 0.001):.2f}" for p in ("p50", "p99", "p99.9"))))
         rows.append(row)
+    if any("!" in text for row in rows for text in row):
+        print("\n! = other programs took more than 5 % of the processors meanwhile: no result, measure again.")
     print_table(f"{title}: ratio to {REFERENCE} (rate: more is better; percentiles: less)",
                 ["ratio"] + header[1:], rows)
 
@@ -249,6 +268,8 @@ def parse_arguments():
     parser.add_argument("--warmup", type=float, default=0.3)
     parser.add_argument("--stacks", default="", help="only stacks whose name contains one of these, by ;")
     parser.add_argument("--cells", default="", help="only these, as 64:1,1024:32")
+    parser.add_argument("--wait-idle", type=float, default=0,
+                        help="wait up to so many seconds before each measurement for a quiet machine")
     parser.add_argument("--no-pin", action="store_true", help="let the scheduler place polling stacks")
     parser.add_argument("--only", choices=("lossless", "loss", "control"), help="only this part")
     parser.add_argument("--json", help="write all measurements to this file")
