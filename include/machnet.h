@@ -73,9 +73,10 @@ typedef struct MachnetMsgHdr MachnetMsgHdr_t;
 /* ---- The published API ---- */
 
 /* Is the service there, and does it speak our version? Keeps nothing open; optional, once per
- * process. Blocks for 10 s at most, while a service is starting. ENOENT, ECONNREFUSED: no service runs. EACCES: the user is not
- * in the socket's group. EPROTONOSUPPORT: library and service have no version in common. ETIMEDOUT,
- * ECONNRESET: the service does not answer, or hung up. ENAMETOOLONG: MACHNET_SOCKET. */
+ * process. Blocks for 10 s at most, while a service is starting. ENOENT, ECONNREFUSED: no service
+ * runs. EACCES: the user is not in the socket's group. EPROTONOSUPPORT: library and service have no
+ * version in common. ETIMEDOUT, ECONNRESET: the service does not answer, or hung up. ENAMETOOLONG:
+ * MACHNET_SOCKET. */
 int machnet_init(void);
 
 /* A new channel, the caller's until machnet_detach; NULL with errno on failure: those of

@@ -16,7 +16,7 @@ namespace mn {
 
 namespace {
 
-constexpr uint32_t kRxBytes = 3u << 20;          // received, not yet taken: what a lane buffers
+constexpr uint32_t kRxBytes = 3u << 20;  // received, not yet taken: what a lane buffers
 constexpr uint32_t kBuffersMin = 1024;
 constexpr uint32_t kFlowSlots = 4096;
 
@@ -40,8 +40,7 @@ ipc::LaneShape lane_shape_for(uint16_t mss) {
 Result<std::unique_ptr<Channel>> Channel::create(std::span<const ipc::LaneShape> shapes) {
   MN_ASSERT(!shapes.empty() && shapes.size() <= ipc::kLanesMax);
   std::unique_ptr<Channel> channel(new Channel);
-  channel->memory_size_ =
-      ipc::channel_size(shapes.data(), static_cast<uint32_t>(shapes.size()));
+  channel->memory_size_ = ipc::channel_size(shapes.data(), static_cast<uint32_t>(shapes.size()));
 
   channel->memory_fd_ = memfd_create("machnet-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (channel->memory_fd_ < 0) return system_error("memfd_create");
@@ -70,8 +69,8 @@ Result<std::unique_ptr<Channel>> Channel::create(std::span<const ipc::LaneShape>
   for (const ipc::LaneShape& shape : shapes) {
     const int engine_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine_fd < 0) return system_error("eventfd");
-    channel->lanes_.push_back(std::make_unique<Lane>(shape, channel->memory_ + at,
-                                                     channel->bell_fd_, engine_fd));
+    channel->lanes_.push_back(
+        std::make_unique<Lane>(shape, channel->memory_ + at, channel->bell_fd_, engine_fd));
     at += ipc::lane_offsets(shape).size;
   }
   MN_ASSERT(at == channel->memory_size_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Channel: the daemon's end of an application's channel: the sealed memfd, its mapping, the doorbells, and
-// one Lane for each engine. Created and destroyed by the control plane; the lanes are used by their engines
-// between kAddLane and kLaneRemoved.
+// Channel: the daemon's end of an application's channel: the sealed memfd, its mapping, the
+// doorbells, and one Lane for each engine. Created and destroyed by the control plane; the lanes
+// are used by their engines between kAddLane and kLaneRemoved.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@
 
 namespace mn {
 
-// Shape of a lane for a NIC whose packets carry `mss` bytes: enough tx buffers for the longest message.
+// Shape of a lane for a NIC whose packets carry `mss` bytes: enough tx buffers for the longest
+// message.
 ipc::LaneShape lane_shape_for(uint16_t mss);
 
 class Channel {
@@ -36,9 +37,9 @@ class Channel {
  private:
   Channel() = default;
   int memory_fd_ = -1;
-  // The application's doorbell is a socket pair, not an eventfd: whoever holds an eventfd can clear O_NONBLOCK, which
-  // belongs to the open file that both would share, fill its counter, and so stop the engine in write(). A send with
-  // MSG_DONTWAIT on an end of our own never waits.
+  // The application's doorbell is a socket pair, not an eventfd: whoever holds an eventfd can clear
+  // O_NONBLOCK, which belongs to the open file that both would share, fill its counter, and so stop
+  // the engine in write(). A send with MSG_DONTWAIT on an end of our own never waits.
   int application_fd_ = -1;
   int bell_fd_ = -1;
   uint8_t* memory_ = nullptr;

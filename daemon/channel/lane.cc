@@ -68,12 +68,14 @@ bool Lane::next_submission(Submission* ret_submission) {
   return false;
 }
 
-// True: a valid segment. False: a violation, or a segment of an ended flow, which goes straight back.
+// True: a valid segment. False: a violation, or a segment of an ended flow, which goes straight
+// back.
 bool Lane::check_segment(const ipc::Item16& item, Submission* ret_submission) {
   const uint32_t buffer = item.b;
   const uint32_t length = ipc::entry_length(item.word);
   const bool last = (ipc::entry_flags(item.word) & ipc::kLastSegment) != 0;
-  if (buffer >= shape_.tx_buffers) return violate("submit entry names a buffer that does not exist");
+  if (buffer >= shape_.tx_buffers)
+    return violate("submit entry names a buffer that does not exist");
   if (tx_owner_[buffer] != TxOwner::kApplication) {
     return violate("submit entry names a buffer that is being sent already");
   }
@@ -91,7 +93,8 @@ bool Lane::check_segment(const ipc::Item16& item, Submission* ret_submission) {
     return false;
   }
   slot->message_bytes += length;
-  if (slot->message_bytes > ipc::kMessageBytesMax) return violate("message longer than the maximum");
+  if (slot->message_bytes > ipc::kMessageBytesMax)
+    return violate("message longer than the maximum");
   if (last) slot->message_bytes = 0;
   ret_submission->kind = Submission::Kind::kSend;
   ret_submission->handle = slot->handle;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Lane: one engine's share of an application's channel, and every check on what the application writes
-// there. Implements the transport's MessageStore over the shared buffers. Which buffer belongs to whom
-// and which flow slot is in which state is kept in private memory: an entry that names what the
-// application does not own is a violation, after which the lane hands out nothing more. Used by its
-// engine thread only; never blocks or allocates after construction.
+// Lane: one engine's share of an application's channel, and every check on what the application
+// writes there. Implements the transport's MessageStore over the shared buffers. Which buffer
+// belongs to whom and which flow slot is in which state is kept in private memory: an entry that
+// names what the application does not own is a violation, after which the lane hands out nothing
+// more. Used by its engine thread only; never blocks or allocates after construction.
 #pragma once
 
 #include <atomic>
@@ -36,8 +36,9 @@ class Lane final : public transport::MessageStore {
   int engine_fd() const { return engine_fd_; }
 
   // ---- What the application wrote
-  // False: nothing more for now, or violation() says why the lane is dead. At most kStaleMax entries of ended
-  // flows are skipped in one call: an application that never stops writing them does not hold the engine.
+  // False: nothing more for now, or violation() says why the lane is dead. At most kStaleMax
+  // entries of ended flows are skipped in one call: an application that never stops writing them
+  // does not hold the engine.
   bool next_submission(Submission* ret_submission);
   // Takes back what the application released, at most `budget` entries; returns how many.
   uint32_t take_releases(uint32_t budget);
@@ -50,8 +51,8 @@ class Lane final : public transport::MessageStore {
   uint32_t flows_in_use() const { return flows_in_use_.load(std::memory_order_relaxed); }
 
   // ---- Doorbells
-  // From now on the lane puts itself on the list at `*head` when something is pushed to the application;
-  // nullptr: no more.
+  // From now on the lane puts itself on the list at `*head` when something is pushed to the
+  // application; nullptr: no more.
   void link_news(Lane** head) { news_head_ = head; }
   // Takes the first lane off a news list; nullptr: none. Then call ring_application on it.
   static Lane* next_news(Lane** head);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the control plane asks of an engine and what it hears back: plain values on two SpscQueues, the
-// only way between the two. Every command with a cookie is answered by exactly one event with it.
+// What the control plane asks of an engine and what it hears back: plain values on two SpscQueues,
+// the only way between the two. Every command with a cookie is answered by exactly one event with
+// it.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +16,19 @@ class Lane;
 
 struct EngineCommand {
   enum class Kind : uint8_t {
-    kAddLane,     // lane; answered kDone. The engine uses the lane until kLaneRemoved
-    kDrainLane,   // lane; closes its flows in order, removes listeners; answered kLaneDrained when no flow is
-                  // left. The lane stays until kRemoveLane, which may come before the answer
-    kRemoveLane,  // lane; resets what is left; answered kLaneRemoved: the engine has no pointer to it any more
+    kAddLane,    // lane; answered kDone. The engine uses the lane until kLaneRemoved
+    kDrainLane,  // lane; closes its flows in order, removes listeners; answered kLaneDrained when
+                 // no flow is left. The lane stays until kRemoveLane, which may come before the
+                 // answer
+    kRemoveLane,  // lane; resets what is left; answered kLaneRemoved: the engine has no pointer to
+                  // it any more
     kListen,      // lane, ip, port; answered kDone
     kUnlisten,    // lane, ip, port; answered kDone
-    kConnect,     // lane, tuple (local port chosen by the control plane); answered kConnected or kDone with an
-                  // error (ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, EADDRINUSE, ECONNABORTED: lane removed)
-    kFlowStats,   // lane, flow; answered kFlowStats or kDone with ENOENT
-    kStop,        // resets all flows, tells the peers; answered kDone when the packets have left
+    kConnect,  // lane, tuple (local port chosen by the control plane); answered kConnected or kDone
+               // with an error (ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, EADDRINUSE,
+               // ECONNABORTED: lane removed)
+    kFlowStats,  // lane, flow; answered kFlowStats or kDone with ENOENT
+    kStop,       // resets all flows, tells the peers; answered kDone when the packets have left
   } kind = Kind::kAddLane;
   uint64_t cookie = 0;
   Lane* lane = nullptr;
@@ -39,9 +43,10 @@ struct EngineEvent {
     kFlowStats,     // stats
     kLaneDrained,   // lane
     kLaneRemoved,   // lane
-    kLaneViolated,  // lane, reason (static text): the application broke the channel's protocol; no cookie. The engine
-                    // has stopped polling the lane; the control plane ends the session and removes it
-    kFlowEnded,     // lane, tuple, opened_by_us: its local port is free again; no cookie
+    kLaneViolated,  // lane, reason (static text): the application broke the channel's protocol; no
+                    // cookie. The engine has stopped polling the lane; the control plane ends the
+                    // session and removes it
+    kFlowEnded,  // lane, tuple, opened_by_us: its local port is free again; no cookie
   } kind = Kind::kDone;
   uint64_t cookie = 0;
   Lane* lane = nullptr;

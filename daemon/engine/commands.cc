@@ -18,10 +18,14 @@ constexpr size_t kEventRoom = 8;
 
 int error_of(transport::RequestStatus status) {
   switch (status) {
-    case transport::RequestStatus::kOk: return 0;
-    case transport::RequestStatus::kNoResources: return ENOBUFS;
-    case transport::RequestStatus::kInUse: return EADDRINUSE;
-    case transport::RequestStatus::kNoSuchFlow: return ENOENT;
+    case transport::RequestStatus::kOk:
+      return 0;
+    case transport::RequestStatus::kNoResources:
+      return ENOBUFS;
+    case transport::RequestStatus::kInUse:
+      return EADDRINUSE;
+    case transport::RequestStatus::kNoSuchFlow:
+      return ENOENT;
   }
   return EINVAL;
 }
@@ -103,8 +107,8 @@ void Engine::run(Instant now, const EngineCommand& command) {
   }
 }
 
-// What the application submitted before it asked for the close belongs to the flows: nothing accepted
-// is lost. Bounded by what an honest application can have submitted.
+// What the application submitted before it asked for the close belongs to the flows: nothing
+// accepted is lost. Bounded by what an honest application can have submitted.
 void Engine::read_out(Instant now, Lane* lane) {
   const uint32_t entries_max =
       ipc::submit_capacity(lane->shape()) + ipc::release_capacity(lane->shape());
@@ -184,10 +188,12 @@ size_t Engine::report(Instant now) {
     continue_connects(now, host_event.path, host_event.ready);
     work++;
   }
-  while (!violated_.empty() && events_.has_room(kEventRoom + departing_.size() + draining_.size())) {
+  while (!violated_.empty() &&
+         events_.has_room(kEventRoom + departing_.size() + draining_.size())) {
     Lane* lane = violated_.back();
     violated_.pop_back();
-    push_event({.kind = EngineEvent::Kind::kLaneViolated, .lane = lane, .reason = lane->violation()});
+    push_event(
+        {.kind = EngineEvent::Kind::kLaneViolated, .lane = lane, .reason = lane->violation()});
     work++;
   }
   transport::TransportEvent event;
@@ -228,9 +234,8 @@ void Engine::finish_departures() {
       i++;
       continue;
     }
-    push_event({.kind = EngineEvent::Kind::kLaneDrained,
-                .cookie = command.cookie,
-                .lane = command.lane});
+    push_event(
+        {.kind = EngineEvent::Kind::kLaneDrained, .cookie = command.cookie, .lane = command.lane});
     draining_[i] = draining_.back();
     draining_.pop_back();
   }
@@ -249,9 +254,8 @@ void Engine::finish_departures() {
     ring_applications();
     if (lanes_.contains(command.lane)) lanes_.remove(command.lane);
     std::erase(violated_, command.lane);
-    push_event({.kind = EngineEvent::Kind::kLaneRemoved,
-                .cookie = command.cookie,
-                .lane = command.lane});
+    push_event(
+        {.kind = EngineEvent::Kind::kLaneRemoved, .cookie = command.cookie, .lane = command.lane});
   }
   departing_.resize(staying);
 }

@@ -17,9 +17,10 @@ namespace {
 constexpr uint32_t kReleasesPerPoll = 512;     // of one lane
 constexpr uint32_t kSubmissionsPerPoll = 128;  // of one lane
 constexpr uint32_t kPacketsPerPoll = 64;
-constexpr uint32_t kDoorbellInterval = 64;     // polls between looks at parked lanes' doorbells
-// A connect hears within a second that nobody answers, and one lost request costs it little. RFC 1122 section
-// 2.3.2.1 asks for a limit on requests and suggests one a second; four, and then a pause, is ours.
+constexpr uint32_t kDoorbellInterval = 64;  // polls between looks at parked lanes' doorbells
+// A connect hears within a second that nobody answers, and one lost request costs it little. RFC
+// 1122 section 2.3.2.1 asks for a limit on requests and suggests one a second; four, and then a
+// pause, is ours.
 constexpr Duration kArpInterval = milliseconds(250);
 constexpr uint32_t kArpRequestsMax = 4;
 constexpr size_t kWaitingMax = 4096;
@@ -148,7 +149,8 @@ void Engine::expel(Instant now, Lane* lane) {
   lanes_.silence(lane);
   transport_.abort_store(now, lane, ipc::kEndReset);
   ipc::counter_add(counters_->channels_violated, 1);
-  violated_.push_back(lane);  // all lanes may come here in one poll: report() tells as there is room
+  violated_.push_back(
+      lane);  // all lanes may come here in one poll: report() tells as there is room
 }
 
 // ---- To the network --------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Engine: one data-plane thread's work. Moves packets between a NicPort and the transport, messages
-// between the transport and the lanes of applications' channels. poll_once does a bounded amount of each
-// and returns how much it found; when to call it again, or to sleep, is IdlePolicy's (engine_thread.h).
-// Never blocks, allocates or logs after construction. It runs under a real clock or a simulated one:
-// time is an argument.
+// between the transport and the lanes of applications' channels. poll_once does a bounded amount of
+// each and returns how much it found; when to call it again, or to sleep, is IdlePolicy's
+// (engine_thread.h). Never blocks, allocates or logs after construction. It runs under a real clock
+// or a simulated one: time is an argument.
 #pragma once
 
 #include <array>
@@ -25,8 +25,8 @@ namespace mn {
 struct EngineConfig {
   Ipv4 address = kLoopbackAddress;
   uint32_t prefix_length = 8;
-  Ipv4 gateway = 0;               // 0: none
-  bool serves_loopback = true;    // 127.0.0.0/8 belongs to this engine too
+  Ipv4 gateway = 0;             // 0: none
+  bool serves_loopback = true;  // 127.0.0.0/8 belongs to this engine too
   transport::TransportConfig transport;
 };
 
@@ -43,8 +43,8 @@ class Engine {
   // Returns the amount of work found: 0 means idle.
   size_t poll_once(Instant now);
   Instant next_deadline() const;
-  // Sleeps until a doorbell, a packet, a command, the next deadline or `longest`, whichever is first; not at
-  // all when work has come meanwhile.
+  // Sleeps until a doorbell, a packet, a command, the next deadline or `longest`, whichever is
+  // first; not at all when work has come meanwhile.
   void sleep(Instant now, Duration longest);
   // False: a sleeping engine hears of packets only when it wakes for something else.
   bool has_wake_for_nic() const { return port_->facts().wake_fd >= 0; }
@@ -108,18 +108,18 @@ class Engine {
   transport::Transport transport_;
   LaneSet lanes_;
   FrameSender sender_;
-  std::array<RxFrame, kBurstMax> received_;   // of the burst being looked at
-  transport::TransmitView view_;              // of the packet being sent
-  std::vector<uint8_t> loop_;                 // one packet to ourselves
-  std::vector<WaitingConnect> waiting_;       // capacity kWaitingMax
-  std::vector<EngineCommand> draining_;       // kDrainLane commands not yet answered
-  std::vector<Lane*> violated_;               // not yet reported: kLaneViolated waits for room
-  std::vector<EngineCommand> departing_;      // kRemoveLane and kStop, answered at the end of the poll
+  std::array<RxFrame, kBurstMax> received_;  // of the burst being looked at
+  transport::TransmitView view_;             // of the packet being sent
+  std::vector<uint8_t> loop_;                // one packet to ourselves
+  std::vector<WaitingConnect> waiting_;      // capacity kWaitingMax
+  std::vector<EngineCommand> draining_;      // kDrainLane commands not yet answered
+  std::vector<Lane*> violated_;              // not yet reported: kLaneViolated waits for room
+  std::vector<EngineCommand> departing_;  // kRemoveLane and kStop, answered at the end of the poll
   Instant next_service_{};
   uint64_t polls_ = 0;
   uint64_t polls_busy_ = 0;
   bool counters_stale_ = false;
-  bool transmit_idle_ = true;                 // the last look found nothing to send, and nothing waits for the NIC
+  bool transmit_idle_ = true;  // the last look found nothing to send, and nothing waits for the NIC
   uint64_t loopback_packets_ = 0;
   NicCounters nic_counters_;
 };

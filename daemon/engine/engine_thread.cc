@@ -14,8 +14,8 @@ namespace mn {
 
 namespace {
 
-// How long an adaptive engine polls on after its last work: longer than the think time of a peer that answers
-// at once, so that a conversation never pays for a wake-up.
+// How long an adaptive engine polls on after its last work: longer than the think time of a peer
+// that answers at once, so that a conversation never pays for a wake-up.
 constexpr Duration kSpin = microseconds(60);
 // A NIC that cannot wake us is polled by timer: at first often, then up to this long apart.
 constexpr Duration kBlindSleepMin = microseconds(50);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// EngineThread: runs an Engine on a thread of its own. With IdleMode::kAdaptive it polls while there is
-// work and for kSpin after, giving the processor away between empty polls, then sleeps until a doorbell, a
-// packet, a command or a deadline. With IdleMode::kSpin it never sleeps. Owns the thread; the engine
-// belongs to the caller and must outlive it.
+// EngineThread: runs an Engine on a thread of its own. With IdleMode::kAdaptive it polls while
+// there is work and for kSpin after, giving the processor away between empty polls, then sleeps
+// until a doorbell, a packet, a command or a deadline. With IdleMode::kSpin it never sleeps. Owns
+// the thread; the engine belongs to the caller and must outlive it.
 #pragma once
 
 #include <atomic>
@@ -35,8 +35,8 @@ class EngineThread {
   Result<void> start();
   void stop();  // asks the loop to end and joins; idempotent
   void set_idle(IdleMode idle) { idle_.store(idle, std::memory_order_relaxed); }
-  // Grows with every round of the loop; a watchdog that sees it stand still for longer than the longest sleep
-  // (kSleepMax) knows that the engine is stuck.
+  // Grows with every round of the loop; a watchdog that sees it stand still for longer than the
+  // longest sleep (kSleepMax) knows that the engine is stuck.
   uint64_t heartbeat() const { return heartbeat_.load(std::memory_order_relaxed); }
 
   static constexpr Duration kSleepMax = seconds(1);

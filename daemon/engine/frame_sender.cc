@@ -39,7 +39,8 @@ void FrameSender::commit(uint32_t length, bool offload_checksum) {
 
 void FrameSender::flush(Instant now) {
   if (ready_count_ == 0) return;
-  // The port may forget lengths of frames it takes: count them first, take the refused ones back out.
+  // The port may forget lengths of frames it takes: count them first, take the refused ones back
+  // out.
   uint64_t bytes = 0;
   for (size_t i = 0; i < ready_count_; i++) bytes += ready_[i].length;
   const size_t sent = port_->tx_burst(std::span(ready_).first(ready_count_));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// FrameSender: the engine's way out to the NIC. Hands out empty frames one at a time, collects the filled
-// ones and passes them to the port in bursts. What the queue refuses is kept and tried again, in order; a
-// queue that takes nothing for kStallLimit loses its frames, as a cable would. Engine thread.
+// FrameSender: the engine's way out to the NIC. Hands out empty frames one at a time, collects the
+// filled ones and passes them to the port in bursts. What the queue refuses is kept and tried
+// again, in order; a queue that takes nothing for kStallLimit loses its frames, as a cable would.
+// Engine thread.
 #pragma once
 
 #include <array>
@@ -19,8 +20,8 @@ class FrameSender {
   FrameSender(const FrameSender&) = delete;
   FrameSender& operator=(const FrameSender&) = delete;
 
-  // Where the next frame may be written (MTU + Ethernet header bytes); nullptr: no frame or no room in the
-  // queue now. The same place is returned until commit.
+  // Where the next frame may be written (MTU + Ethernet header bytes); nullptr: no frame or no room
+  // in the queue now. The same place is returned until commit.
   uint8_t* begin(Instant now);
   // The frame at begin() is complete: `length` bytes, padded here to the Ethernet minimum.
   void commit(uint32_t length, bool offload_checksum);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// gather: the bytes of a TransmitView, one after the other, as they go on the cable. Payload lies in memory
-// that an application may write to at any time, so gather_and_sum reads each byte once: what is summed
-// is what is sent.
+// gather: the bytes of a TransmitView, one after the other, as they go on the cable. Payload lies
+// in memory that an application may write to at any time, so gather_and_sum reads each byte once:
+// what is summed is what is sent.
 #pragma once
 
 #include <cstdint>

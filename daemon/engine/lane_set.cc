@@ -16,8 +16,9 @@ namespace {
 constexpr uint64_t kCommandTag = UINT64_MAX;
 constexpr uint64_t kNicTag = UINT64_MAX - 1;
 
-// Doorbells of applications are watched for edges and never read: who holds the other end could clear the O_NONBLOCK
-// that both share, empty the counter between our look and our read, and so stop the engine in read().
+// Doorbells of applications are watched for edges and never read: who holds the other end could
+// clear the O_NONBLOCK that both share, empty the counter between our look and our read, and so
+// stop the engine in read().
 void watch(int epoll_fd, int fd, uint64_t tag, uint32_t events = EPOLLIN) {
   epoll_event event{};
   event.events = events;

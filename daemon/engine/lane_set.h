@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// LaneSet: the lanes an engine serves, and when to look at them. A hot lane's rings are read in every
-// poll; a parked one's are not: its application rings the doorbell. Lanes are parked when the engine sleeps, or one by
-// one when many are hot and this one has been quiet, so that a poll costs what the busy lanes cost.
-// Also the engine's sleep: one epoll descriptor for doorbells, commands and the NIC. Engine thread.
+// LaneSet: the lanes an engine serves, and when to look at them. A hot lane's rings are read in
+// every poll; a parked one's are not: its application rings the doorbell. Lanes are parked when the
+// engine sleeps, or one by one when many are hot and this one has been quiet, so that a poll costs
+// what the busy lanes cost. Also the engine's sleep: one epoll descriptor for doorbells, commands
+// and the NIC. Engine thread.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ class LaneSet {
   // Hot lanes, by position; the order changes when lanes come and go.
   uint32_t hot_count() const { return static_cast<uint32_t>(hot_.size()); }
   Lane* hot(uint32_t position) { return entries_[hot_[position]].lane; }
-  // After each look: parks the lane at `position` if it has been quiet for long and many are hot. True: it was
-  // parked, another lane stands at `position` now.
+  // After each look: parks the lane at `position` if it has been quiet for long and many are hot.
+  // True: it was parked, another lane stands at `position` now.
   bool looked(uint32_t position, bool found_work);
   // Makes parked lanes hot whose doorbell rang. Cheap when nothing is parked.
   void collect_doorbells();
@@ -66,9 +67,9 @@ class LaneSet {
 
   int epoll_fd_ = -1;
   int command_fd_;
-  std::vector<Entry> entries_;     // kLanesMax, made at construction
-  std::vector<uint32_t> free_;     // indices of unused entries
-  std::vector<uint32_t> hot_;      // indices of hot entries, capacity reserved
+  std::vector<Entry> entries_;  // kLanesMax, made at construction
+  std::vector<uint32_t> free_;  // indices of unused entries
+  std::vector<uint32_t> hot_;   // indices of hot entries, capacity reserved
   uint32_t parked_count_ = 0;
   Lane* news_ = nullptr;
 };

@@ -9,13 +9,20 @@ namespace {
 
 std::atomic<uint64_t>* counter_of(ipc::EngineCounters* c, transport::PacketVerdict verdict) {
   switch (verdict) {
-    case transport::PacketVerdict::kAccepted: return nullptr;
-    case transport::PacketVerdict::kNoFlow: return &c->drop_no_flow;
-    case transport::PacketVerdict::kMalformed: return &c->drop_malformed;
-    case transport::PacketVerdict::kDuplicate: return &c->drop_duplicate;
-    case transport::PacketVerdict::kOutsideWindow: return &c->drop_window;
-    case transport::PacketVerdict::kNoBuffer: return &c->drop_no_buffer;
-    case transport::PacketVerdict::kHandshakeLimit: return &c->drop_handshake_limit;
+    case transport::PacketVerdict::kAccepted:
+      return nullptr;
+    case transport::PacketVerdict::kNoFlow:
+      return &c->drop_no_flow;
+    case transport::PacketVerdict::kMalformed:
+      return &c->drop_malformed;
+    case transport::PacketVerdict::kDuplicate:
+      return &c->drop_duplicate;
+    case transport::PacketVerdict::kOutsideWindow:
+      return &c->drop_window;
+    case transport::PacketVerdict::kNoBuffer:
+      return &c->drop_no_buffer;
+    case transport::PacketVerdict::kHandshakeLimit:
+      return &c->drop_handshake_limit;
   }
   return nullptr;
 }
@@ -46,8 +53,7 @@ size_t Engine::receive(Instant now) {
 }
 
 void Engine::receive_frame(Instant now, const RxFrame& frame) {
-  const wire::FrameView view =
-      wire::parse_frame({frame.data, frame.length}, frame.udp_checksum_ok);
+  const wire::FrameView view = wire::parse_frame({frame.data, frame.length}, frame.udp_checksum_ok);
   switch (view.kind) {
     case wire::FrameKind::kUdp: {
       // Our own addresses never come in from outside: loopback and forged sources end here.
@@ -58,9 +64,8 @@ void Engine::receive_frame(Instant now, const RxFrame& frame) {
         return;
       }
       // Only a packet that may open a flow needs a way back; the flow remembers it.
-      const uint32_t path = opens_flow(view.payload)
-                                ? host_.learn_from_traffic(now, view.source_ip, view.source)
-                                : 0;
+      const uint32_t path =
+          opens_flow(view.payload) ? host_.learn_from_traffic(now, view.source_ip, view.source) : 0;
       receive_packet(now,
                      {.local_ip = view.destination_ip,
                       .remote_ip = view.source_ip,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The control socket: SOCK_SEQPACKET, one session per channel, fixed-size messages, one request at a
-// time, one reply to each request, in order. Host byte order (one machine). The first request is
+// The control socket: SOCK_SEQPACKET, one session per channel, fixed-size messages, one request at
+// a time, one reply to each request, in order. Host byte order (one machine). The first request is
 // Hello. A reply carries an errno (0: done) and, when refused, a sentence that a person can read.
 // The session's end (either side closes or dies) is the channel's end.
 #pragma once
@@ -29,7 +29,8 @@ enum ControlType : uint16_t {
   kControlFlowStats = 7,  // FlowQuery; reply: FlowStats
   kControlNicInfo = 8,    // IndexQuery; reply: NicInfo; ENOENT past the last one
   kControlCounters = 9,   // reply: CountersInfo; descriptor: counters page, read-only
-  kControlChannelInfo = 10,  // IndexQuery (for machnetctl); reply: ChannelStatus; ENOENT past the last
+  kControlChannelInfo =
+      10,  // IndexQuery (for machnetctl); reply: ChannelStatus; ENOENT past the last
 };
 
 constexpr uint32_t kDetachLingerMs = 1000;
@@ -86,10 +87,10 @@ struct FlowStats {
   uint64_t tx_messages, tx_bytes, rx_messages, rx_bytes;
   uint64_t tx_packets, rx_packets, retransmitted_packets, timeouts;
   uint64_t rtt_smoothed_ns, rtt_min_ns, rto_ns;
-  uint32_t window_packets;       // what the peer allows in flight
+  uint32_t window_packets;  // what the peer allows in flight
   uint32_t packets_in_flight;
-  uint64_t tx_queued_bytes;      // accepted, not yet sent
-  uint32_t mss;                  // payload bytes in a packet
+  uint64_t tx_queued_bytes;  // accepted, not yet sent
+  uint32_t mss;              // payload bytes in a packet
   uint32_t reserved;
 };
 

@@ -15,38 +15,38 @@ constexpr uint32_t kCountersVersion = 1;
 constexpr uint32_t kCounterEnginesMax = 16;
 
 // name, what it counts
-#define MN_COUNTERS(X)                                                                          \
-  X(rx_packets, "frames received")                                                              \
-  X(rx_bytes, "bytes of frames received")                                                       \
-  X(tx_packets, "frames sent")                                                                  \
-  X(tx_bytes, "bytes of frames sent")                                                           \
-  X(rx_messages, "messages delivered to applications")                                          \
-  X(tx_messages, "messages accepted from applications")                                         \
-  X(retransmitted_packets, "data packets sent again")                                           \
-  X(timeouts, "retransmission timeouts")                                                        \
-  X(tail_probes, "tail loss probes sent")                                                       \
-  X(drop_not_for_us, "frames for another host or protocol")                                     \
-  X(drop_malformed, "frames that failed a length, version or format check")                     \
-  X(drop_checksum, "frames with a wrong IPv4 or UDP checksum")                                  \
-  X(drop_no_flow, "packets for no flow, or of an earlier incarnation")                          \
-  X(drop_duplicate, "data packets received a second time")                                      \
-  X(drop_window, "data packets outside the receive window")                                     \
-  X(drop_no_buffer, "data packets refused because the application's buffers were in use")       \
-  X(drop_handshake_limit, "handshakes refused because too many were half open")                 \
-  X(tx_no_buffer, "sends postponed because the NIC's packet pool or queue was full")            \
-  X(arp_received, "ARP packets received")                                                       \
-  X(icmp_received, "ICMP echo requests answered")                                               \
-  X(flows_opened, "flows opened, both directions")                                              \
-  X(flows_ended, "flows ended for any reason")                                                  \
-  X(flows_reset, "flows reset by peer")                                                         \
-  X(flows_timed_out, "flows given up because the peer was silent")                              \
-  X(channels_violated, "channels closed because the application broke the protocol")            \
-  X(stale_submits, "sends on a flow that had already ended")                                    \
-  X(polls, "poll iterations")                                                                   \
-  X(polls_busy, "poll iterations that found work")                                              \
-  X(sleeps, "times the engine slept")                                                           \
-  X(nic_rx_missed, "frames that the NIC dropped because its ring was full")                     \
-  X(nic_rx_no_mbuf, "frames that the NIC dropped for lack of packet buffers")                   \
+#define MN_COUNTERS(X)                                                                    \
+  X(rx_packets, "frames received")                                                        \
+  X(rx_bytes, "bytes of frames received")                                                 \
+  X(tx_packets, "frames sent")                                                            \
+  X(tx_bytes, "bytes of frames sent")                                                     \
+  X(rx_messages, "messages delivered to applications")                                    \
+  X(tx_messages, "messages accepted from applications")                                   \
+  X(retransmitted_packets, "data packets sent again")                                     \
+  X(timeouts, "retransmission timeouts")                                                  \
+  X(tail_probes, "tail loss probes sent")                                                 \
+  X(drop_not_for_us, "frames for another host or protocol")                               \
+  X(drop_malformed, "frames that failed a length, version or format check")               \
+  X(drop_checksum, "frames with a wrong IPv4 or UDP checksum")                            \
+  X(drop_no_flow, "packets for no flow, or of an earlier incarnation")                    \
+  X(drop_duplicate, "data packets received a second time")                                \
+  X(drop_window, "data packets outside the receive window")                               \
+  X(drop_no_buffer, "data packets refused because the application's buffers were in use") \
+  X(drop_handshake_limit, "handshakes refused because too many were half open")           \
+  X(tx_no_buffer, "sends postponed because the NIC's packet pool or queue was full")      \
+  X(arp_received, "ARP packets received")                                                 \
+  X(icmp_received, "ICMP echo requests answered")                                         \
+  X(flows_opened, "flows opened, both directions")                                        \
+  X(flows_ended, "flows ended for any reason")                                            \
+  X(flows_reset, "flows reset by peer")                                                   \
+  X(flows_timed_out, "flows given up because the peer was silent")                        \
+  X(channels_violated, "channels closed because the application broke the protocol")      \
+  X(stale_submits, "sends on a flow that had already ended")                              \
+  X(polls, "poll iterations")                                                             \
+  X(polls_busy, "poll iterations that found work")                                        \
+  X(sleeps, "times the engine slept")                                                     \
+  X(nic_rx_missed, "frames that the NIC dropped because its ring was full")               \
+  X(nic_rx_no_mbuf, "frames that the NIC dropped for lack of packet buffers")             \
   X(nic_tx_errors, "frames that the NIC failed to send")
 
 struct alignas(128) EngineCounters {

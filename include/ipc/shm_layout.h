@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Map of a channel: one sealed memfd, made by the daemon, mapped by both. It holds one *lane* for each
-// engine that can reach the channel; a lane is four rings, two buffer pools and a flow table, shared
-// with exactly one engine thread, so every ring has one producer and one consumer.
+// Map of a channel: one sealed memfd, made by the daemon, mapped by both. It holds one *lane* for
+// each engine that can reach the channel; a lane is four rings, two buffer pools and a flow table,
+// shared with exactly one engine thread, so every ring has one producer and one consumer.
 //
 // Both sides compute every offset from the LaneShape that the daemon sends over the control socket
 // and check the result against the size of the mapping; neither reads a size out of shared memory.
@@ -19,9 +19,9 @@ constexpr uint32_t kChannelVersion = 1;
 
 constexpr uint32_t kMessageBytesMax = 8u << 20;  // MACHNET_MSG_MAX_LEN
 constexpr uint32_t kLanesMax = 16;
-constexpr uint32_t kFlowSlotsMax = 16384;    // per lane
-constexpr uint32_t kBuffersMax = 1u << 20;   // per pool
-constexpr uint32_t kBufferSizeMax = 32768;   // bytes; lengths are 16 bits in an entry
+constexpr uint32_t kFlowSlotsMax = 16384;   // per lane
+constexpr uint32_t kBuffersMax = 1u << 20;  // per pool
+constexpr uint32_t kBufferSizeMax = 32768;  // bytes; lengths are 16 bits in an entry
 
 // Numbers that define a lane; the daemon chooses them, the library validates them (lane_shape_ok).
 struct LaneShape {
@@ -39,16 +39,17 @@ constexpr uint32_t next_power_of_two(uint32_t n) {
 }
 
 // Capacity of each ring = the tokens its entries can stand for, rounded up to a power of two.
-constexpr uint32_t submit_capacity(const LaneShape& s) {    // a tx buffer each, one close per flow
+constexpr uint32_t submit_capacity(const LaneShape& s) {  // a tx buffer each, one close per flow
   return next_power_of_two(s.tx_buffers + s.flow_slots);
 }
 constexpr uint32_t complete_capacity(const LaneShape& s) {  // a tx buffer each
   return next_power_of_two(s.tx_buffers);
 }
-constexpr uint32_t deliver_capacity(const LaneShape& s) {   // an rx buffer each, opened + ended per flow
+constexpr uint32_t deliver_capacity(
+    const LaneShape& s) {  // an rx buffer each, opened + ended per flow
   return next_power_of_two(s.rx_buffers + 2 * s.flow_slots);
 }
-constexpr uint32_t release_capacity(const LaneShape& s) {   // an rx buffer each, one slot per flow
+constexpr uint32_t release_capacity(const LaneShape& s) {  // an rx buffer each, one slot per flow
   return next_power_of_two(s.rx_buffers + s.flow_slots);
 }
 
@@ -125,8 +126,8 @@ constexpr uint64_t channel_size(const LaneShape* shapes, uint32_t lane_count) {
 
 // ---- Entries ---------------------------------------------------------------------------------
 //
-// FlowRef names a flow of a lane: slot (14 bits) and the slot's generation, so that an entry written
-// for an ended flow is recognised. The daemon starts at generation 1: 0 is no flow.
+// FlowRef names a flow of a lane: slot (14 bits) and the slot's generation, so that an entry
+// written for an ended flow is recognised. The daemon starts at generation 1: 0 is no flow.
 constexpr uint32_t kFlowSlotBits = 14;
 static_assert((1u << kFlowSlotBits) == kFlowSlotsMax);
 constexpr uint32_t flow_ref(uint32_t slot, uint32_t generation) {
@@ -146,10 +147,11 @@ constexpr uint32_t entry_length(uint32_t word) { return word & 0xffff; }
 
 // Submit ring, application to daemon.
 //   kSubmitSegment  a = FlowRef, b = tx buffer, length = bytes from the buffer's start,
-//                   flag kLastSegment on the last segment of a message. The segments of one message are
-//                   pushed one after another, all full (buffer_size bytes) but the last; no other
-//                   segment of the same flow between them.
-//   kSubmitClose    a = FlowRef: orderly close after everything submitted before. Once per flow; the
+//                   flag kLastSegment on the last segment of a message. The segments of one message
+//                   are pushed one after another, all full (buffer_size bytes) but the last; no
+//                   other segment of the same flow between them.
+//   kSubmitClose    a = FlowRef: orderly close after everything submitted before. Once per flow;
+//   the
 //                   application then sends nothing more on it.
 enum SubmitType : uint32_t { kSubmitSegment = 1, kSubmitClose = 2 };
 
@@ -157,11 +159,13 @@ enum SubmitType : uint32_t { kSubmitSegment = 1, kSubmitClose = 2 };
 //   kDeliverOpened   a = FlowRef: a peer connected to a listener; the tuple is in the flow table.
 //   kDeliverSegment  a = FlowRef, b = rx buffer, c = offset in it, length = bytes there; flags
 //                    kFirstSegment and kLastSegment tell where a message begins and ends.
-//   kDeliverBundle   a = FlowRef, b = rx buffer, c = offset | count << 16, length = bytes there: `count`
-//                    whole messages in the format of wire/bundle.h (a table of 16-bit lengths, then the
-//                    messages, each at a multiple of 8 from the offset).
+//   kDeliverBundle   a = FlowRef, b = rx buffer, c = offset | count << 16, length = bytes there:
+//   `count`
+//                    whole messages in the format of wire/bundle.h (a table of 16-bit lengths, then
+//                    the messages, each at a multiple of 8 from the offset).
 //   kDeliverEnded    a = FlowRef, c = EndReason: the last entry of the flow. The application gives
-//                    the slot back on the release ring (kReleaseSlot) when it has forgotten the flow.
+//                    the slot back on the release ring (kReleaseSlot) when it has forgotten the
+//                    flow.
 enum DeliverType : uint32_t {
   kDeliverOpened = 1,
   kDeliverSegment = 2,
@@ -179,8 +183,9 @@ enum EndReason : uint32_t {
   kEndDaemonStop = 5,    // the service stops
 };
 
-// Release ring, application to daemon: a plain value is an rx buffer whose bytes are no longer needed
-// (for a bundle: once, after its last message); kReleaseSlot | slot gives an ended flow's slot back.
+// Release ring, application to daemon: a plain value is an rx buffer whose bytes are no longer
+// needed (for a bundle: once, after its last message); kReleaseSlot | slot gives an ended flow's
+// slot back.
 constexpr uint32_t kReleaseSlot = 1u << 30;
 
 // Complete ring, daemon to application: a tx buffer, acknowledged by the peer or of a dead flow.

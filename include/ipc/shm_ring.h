@@ -2,13 +2,13 @@
 // Single-producer single-consumer rings in memory shared by two processes that do not trust each
 // other, and the sleep/wake word. ALL inter-process atomics of the project are in this file.
 //
-// A ring has no positions in shared memory. Each entry carries a phase bit (as NVMe completion queues
-// do, NVM Express Base 2.0, section 4.2.4): the producer writes it inverted on every lap, so the
-// consumer sees by the entry alone that it is new, and one cache line moves where a ring with
-// positions moves two. There is no "full": a ring is built with at least as many entries as there are
-// tokens (buffers, flow slots) that an entry can stand for, so an honest producer can't lap its
-// consumer (shm_layout.h derives the numbers). A dishonest one overwrites entries of its own that the
-// other side has not read, and nothing else: the consumer reads each word once and checks it.
+// A ring has no positions in shared memory. Each entry carries a phase bit (as NVMe completion
+// queues do, NVM Express Base 2.0, section 4.2.4): the producer writes it inverted on every lap, so
+// the consumer sees by the entry alone that it is new, and one cache line moves where a ring with
+// positions moves two. There is no "full": a ring is built with at least as many entries as there
+// are tokens (buffers, flow slots) that an entry can stand for, so an honest producer can't lap its
+// consumer (shm_layout.h derives the numbers). A dishonest one overwrites entries of its own that
+// the other side has not read, and nothing else: the consumer reads each word once and checks it.
 //
 // Memory starts as zeros; the first lap is written with phase 1.
 #pragma once
@@ -153,24 +153,27 @@ class Consumer4 {
   RingCursor cursor_;
 };
 
-// The sleep/wake word: one per direction, written by the side that sleeps, read (and cleared) by the
-// side that wakes it through an eventfd. Its value says what the sleeper waits for (kWakeX). The race,
-// written out:
+// The sleep/wake word: one per direction, written by the side that sleeps, read (and cleared) by
+// the side that wakes it through an eventfd. Its value says what the sleeper waits for (kWakeX).
+// The race, written out:
 //
 //   sleeper                                waker
 //   S1 wants = what                        W1 push an entry to a ring
 //   S2 seq_cst fence                       W2 seq_cst fence
-//   S3 look at the rings; sleep if empty   W3 if wants & what was pushed: wants = 0, write the eventfd
+//   S3 look at the rings; sleep if empty   W3 if wants & what was pushed: wants = 0, write the
+//   eventfd
 //
 // The two fences have one order. If S2 is first, W3 sees the wish and rings. If W2 is first, S3
-// sees the entry and does not sleep. Either way no wake-up is lost; both may happen, which is harmless.
+// sees the entry and does not sleep. Either way no wake-up is lost; both may happen, which is
+// harmless.
 struct alignas(64) SleepWord {
   std::atomic<uint32_t> wants;
 };
 static_assert(sizeof(SleepWord) == 64);
 
-constexpr uint32_t kWakeEntries = 1;  // deliver entries (application), submit or release entries (engine)
-constexpr uint32_t kWakeSpace = 2;    // completed tx buffers (application)
+constexpr uint32_t kWakeEntries =
+    1;  // deliver entries (application), submit or release entries (engine)
+constexpr uint32_t kWakeSpace = 2;  // completed tx buffers (application)
 constexpr uint32_t kWakeAny = kWakeEntries | kWakeSpace;
 
 inline void sleep_announce(SleepWord* word, uint32_t wants = kWakeAny) {  // S1, S2; then look again
@@ -178,7 +181,8 @@ inline void sleep_announce(SleepWord* word, uint32_t wants = kWakeAny) {  // S1,
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 inline void sleep_end(SleepWord* word) { word->wants.store(0, std::memory_order_relaxed); }
-// For the sleeper: false once a waker has taken the wish; its write to the eventfd is done or on its way.
+// For the sleeper: false once a waker has taken the wish; its write to the eventfd is done or on
+// its way.
 inline bool sleep_announced(const SleepWord* word) {
   return word->wants.load(std::memory_order_relaxed) != 0;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The daemon's end of a channel against an application that writes anything anywhere. The input is a
-// program: writes into the channel's memory between steps of an honest engine. Whatever is written, the
-// lane hands out only buffers, flows and lengths that exist, and its buffers stay accounted for.
+// The daemon's end of a channel against an application that writes anything anywhere. The input is
+// a program: writes into the channel's memory between steps of an honest engine. Whatever is
+// written, the lane hands out only buffers, flows and lengths that exist, and its buffers stay
+// accounted for.
 #include <stdint.h>
 #include <string.h>
 

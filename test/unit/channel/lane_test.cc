@@ -39,9 +39,10 @@ struct Fixture {
 
   ipc::LaneHeader* header() { return reinterpret_cast<ipc::LaneHeader*>(base); }
   void segment(uint32_t flow, uint32_t buffer, uint32_t length, bool last = true) {
-    submit.push({.a = flow,
-                 .b = buffer,
-                 .word = ipc::entry_word(ipc::kSubmitSegment, last ? ipc::kLastSegment : 0u, length)});
+    submit.push(
+        {.a = flow,
+         .b = buffer,
+         .word = ipc::entry_word(ipc::kSubmitSegment, last ? ipc::kLastSegment : 0u, length)});
   }
 };
 

@@ -55,7 +55,8 @@ class ListPort final : public NicPort {
   }
   size_t tx_alloc(std::span<TxFrame> frames) override {
     for (TxFrame& frame : frames) {
-      frame = {.data = new uint8_t[2048], .length = 0, .offload_checksum = false, .handle = nullptr};
+      frame = {
+          .data = new uint8_t[2048], .length = 0, .offload_checksum = false, .handle = nullptr};
     }
     return frames.size();
   }
@@ -79,8 +80,11 @@ class ListPort final : public NicPort {
 struct Fixture {
   ListPort port;
   std::unique_ptr<ipc::EngineCounters> counters{new ipc::EngineCounters{}};
-  EngineConfig config{.address = kOurIp, .prefix_length = 24, .gateway = 0,
-                      .serves_loopback = true, .transport = {.flows_max = 64, .seed = 7}};
+  EngineConfig config{.address = kOurIp,
+                      .prefix_length = 24,
+                      .gateway = 0,
+                      .serves_loopback = true,
+                      .transport = {.flows_max = 64, .seed = 7}};
   Engine engine{config, &port, counters.get(), -1};
   Instant now{1'000'000'000};
   std::vector<std::unique_ptr<Channel>> channels;
@@ -183,11 +187,11 @@ void receive__arp_request_is_answered(void** state) {
 void receive__impossible_addresses_are_dropped(void** state) {
   Fixture& f = fixture(state);
   const Bytes payload(40, 1);
-  f.port.incoming.push_back(udp(kOurMac, 0x7f000001, kOurIp, payload));     // from loopback
-  f.port.incoming.push_back(udp(kOurMac, kPeerIp, 0x7f000001, payload));    // to loopback
-  f.port.incoming.push_back(udp(kOurMac, kOurIp, kOurIp, payload));         // from ourselves
-  f.port.incoming.push_back(udp(kOurMac, kPeerIp, 0x0a0000ff, payload));    // to the broadcast
-  f.port.incoming.push_back(udp(kPeerMac, kPeerIp, kOurIp, payload));       // another host's frame
+  f.port.incoming.push_back(udp(kOurMac, 0x7f000001, kOurIp, payload));   // from loopback
+  f.port.incoming.push_back(udp(kOurMac, kPeerIp, 0x7f000001, payload));  // to loopback
+  f.port.incoming.push_back(udp(kOurMac, kOurIp, kOurIp, payload));       // from ourselves
+  f.port.incoming.push_back(udp(kOurMac, kPeerIp, 0x0a0000ff, payload));  // to the broadcast
+  f.port.incoming.push_back(udp(kPeerMac, kPeerIp, kOurIp, payload));     // another host's frame
   f.poll();
   assert_int_equal(f.counters->drop_not_for_us.load(), 5);
 }
@@ -209,9 +213,8 @@ void receive__broken_packets_are_counted_by_kind(void** state) {
 void connect__silent_next_hop_is_ehostunreach_within_two_seconds(void** state) {
   Fixture& f = fixture(state);
   Lane* lane = f.add_lane();
-  const uint64_t cookie = f.command({.kind = EngineCommand::Kind::kConnect,
-                                     .lane = lane,
-                                     .tuple = {kOurIp, kPeerIp, 50000, 80}});
+  const uint64_t cookie = f.command(
+      {.kind = EngineCommand::Kind::kConnect, .lane = lane, .tuple = {kOurIp, kPeerIp, 50000, 80}});
   const EngineEvent event = f.answer(cookie, seconds(2));
   assert_true(event.kind == EngineEvent::Kind::kDone);
   assert_int_equal(event.error, EHOSTUNREACH);
@@ -236,9 +239,8 @@ void connect__own_address_without_listener_is_refused(void** state) {
   Fixture& f = fixture(state);
   Lane* lane = f.add_lane();
   for (const Ipv4 ip : {kOurIp, Ipv4{0x7f000001}}) {
-    const EngineEvent event = f.ask({.kind = EngineCommand::Kind::kConnect,
-                                     .lane = lane,
-                                     .tuple = {ip, ip, 50000, 80}});
+    const EngineEvent event =
+        f.ask({.kind = EngineCommand::Kind::kConnect, .lane = lane, .tuple = {ip, ip, 50000, 80}});
     assert_int_equal(event.error, ECONNREFUSED);
   }
 }
@@ -246,9 +248,8 @@ void connect__own_address_without_listener_is_refused(void** state) {
 void remove_lane__waiting_connect_is_answered_first(void** state) {
   Fixture& f = fixture(state);
   Lane* lane = f.add_lane();
-  const uint64_t connect = f.command({.kind = EngineCommand::Kind::kConnect,
-                                      .lane = lane,
-                                      .tuple = {kOurIp, kPeerIp, 50000, 80}});
+  const uint64_t connect = f.command(
+      {.kind = EngineCommand::Kind::kConnect, .lane = lane, .tuple = {kOurIp, kPeerIp, 50000, 80}});
   f.poll();
   const uint64_t remove = f.command({.kind = EngineCommand::Kind::kRemoveLane, .lane = lane});
   assert_int_equal(f.answer(connect, milliseconds(5)).error, ECONNABORTED);
@@ -291,9 +292,9 @@ void loopback__message_arrives_whole_at_another_lane(void** state) {
     assert_true(wire::parse_frame(frame, false).kind != wire::FrameKind::kUdp);
   }
   // And the sender has its buffer back.
-  ipc::Consumer4 complete(reinterpret_cast<ipc::Entry4*>(Fixture::base(client) +
-                                                         ipc::lane_offsets(kShape).complete),
-                          ipc::complete_capacity(kShape));
+  ipc::Consumer4 complete(
+      reinterpret_cast<ipc::Entry4*>(Fixture::base(client) + ipc::lane_offsets(kShape).complete),
+      ipc::complete_capacity(kShape));
   uint32_t buffer = 0;
   for (int i = 0; i < 100 && complete.empty(); i++) f.poll();
   assert_true(complete.pop(&buffer));

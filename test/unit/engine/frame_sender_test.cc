@@ -32,7 +32,8 @@ class TestPort final : public NicPort {
   size_t tx_alloc(std::span<TxFrame> frames) override {
     size_t n = 0;
     while (n < frames.size() && !pool.empty()) {
-      frames[n++] = {.data = pool.back(), .length = 0, .offload_checksum = false, .handle = nullptr};
+      frames[n++] = {
+          .data = pool.back(), .length = 0, .offload_checksum = false, .handle = nullptr};
       pool.pop_back();
     }
     return n;
@@ -152,7 +153,8 @@ void flush__queue_that_takes_nothing_for_long_loses_its_frames(void** state) {
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(commit__short_frames_are_padded_with_zeros, setup, teardown),
-      cmocka_unit_test_setup_teardown(flush__refused_frames_are_sent_later_in_order, setup, teardown),
+      cmocka_unit_test_setup_teardown(flush__refused_frames_are_sent_later_in_order, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(begin__full_queue_gives_no_frame, setup, teardown),
       cmocka_unit_test_setup_teardown(begin__empty_pool_gives_no_frame, setup_small, teardown),
       cmocka_unit_test_setup_teardown(begin__same_frame_until_commit, setup, teardown),

@@ -49,9 +49,8 @@ struct Fixture {
   // What an application does: push a segment of no flow, ring if the engine sleeps. True: it rang.
   static bool submit(Lane* lane) {
     auto* base = reinterpret_cast<uint8_t*>(header(lane));
-    ipc::Producer16 ring(
-        reinterpret_cast<ipc::Entry16*>(base + ipc::lane_offsets(kShape).submit),
-        ipc::submit_capacity(kShape));
+    ipc::Producer16 ring(reinterpret_cast<ipc::Entry16*>(base + ipc::lane_offsets(kShape).submit),
+                         ipc::submit_capacity(kShape));
     ring.push({.a = 0, .b = 0, .word = ipc::entry_word(ipc::kSubmitSegment, ipc::kLastSegment, 1)});
     if (!ipc::wake_needed(&header(lane)->engine)) return false;
     const uint64_t one = 1;
