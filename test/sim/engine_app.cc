@@ -401,6 +401,16 @@ bool EngineApp::plans_done() const {
   });
 }
 
+void EngineApp::describe() const {
+  const client::Lane& l = client_->lanes[0];
+  std::fprintf(stderr,
+               "  application %d%s%s: %u connecting, daemon has %u of %u rx buffers, %u gathered, %u in views, tx free %u of %u, "
+               "deliveries %s, fd %s, descriptor %d\n",
+               index_, dead_ ? " (dead)" : "", removed_ ? " (removed)" : "", connecting_,
+               removed_ ? 0 : channel_->lane(0)->rx_free(), l.rx_buffers, l.gathered_buffers, l.view_buffers,
+               l.tx_free_count, l.tx_buffers, l.deliver.empty() ? "none" : "wait", fd_ < 0 ? "unused" : "used", fd_);
+}
+
 void EngineApp::check_empty() {
   if (dead_) return;
   if (view_held_) {

@@ -41,6 +41,7 @@ class EngineApp {
   uint64_t waits_seen() const { return waits_seen_; }
   // Every flow is over: all buffers are back on both sides.
   void check_empty();
+  void describe() const;
 
  private:
   struct Flow {

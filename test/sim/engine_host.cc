@@ -142,6 +142,20 @@ uint32_t EngineHost::flow_count() const {
   return static_cast<uint32_t>(counters_->flows_opened.load(order) - counters_->flows_ended.load(order));
 }
 
+void EngineHost::describe() const {
+  std::fprintf(stderr, "host %d, next deadline in %lld us, wakes in %lld us:", index_,
+               static_cast<long long>((engine_->next_deadline() - run_->clock->now()).ns / 1000),
+               static_cast<long long>((wake_at_ - run_->clock->now()).ns / 1000));
+#define MN_PRINT(name, help)                                                    \
+  if (const uint64_t value = counters_->name.load(std::memory_order_relaxed)) { \
+    std::fprintf(stderr, " " #name "=%llu", static_cast<unsigned long long>(value)); \
+  }
+  MN_COUNTERS(MN_PRINT)
+#undef MN_PRINT
+  std::fprintf(stderr, "\n");
+  for (const auto& app : apps_) app->describe();
+}
+
 void EngineHost::check_empty() {
   for (auto& app : apps_) app->check_empty();
   for (int i = 0; i < 4; i++) engine_->poll_once(run_->clock->now());

@@ -50,6 +50,7 @@ class EngineHost {
   void heal() { faulty_.heal(); }
   bool plans_done() const;
   void check_empty();
+  void describe() const;  // to stderr, when a run failed
   void close_everything(SimRandom* random, bool all);
   // From the engine's counters.
   uint32_t flow_count() const;

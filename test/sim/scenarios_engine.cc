@@ -64,6 +64,7 @@ void engine_lost_arp(uint64_t seed, FILE* trace) {
   for (int direction = 0; direction < 2; direction++) {
     EngineProfile engines = plain_engine_profile(seed);
     engines.profile.plan = send_plan(5, 100, true);
+    engines.profile.run_min = seconds(4);
     uint64_t dropped = 0;
     const RunResult result = run_engines(engines, trace, [&](EngineRun* run) {
       run->link(direction).drop_if([&dropped](uint64_t, std::span<const uint8_t> frame) {

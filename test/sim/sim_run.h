@@ -55,6 +55,7 @@ class SimRun {
   bool run_until(Instant limit, const std::function<bool()>& done);
   void heal();
   void settle();
+  void describe();
   void close_all();
 
   Profile profile_;
@@ -167,6 +168,12 @@ void SimRun<Host>::heal() {
 }
 
 template <typename Host>
+void SimRun<Host>::describe() {
+  oracle_.describe_unsettled();
+  for (auto& host : hosts_) host->describe();
+}
+
+template <typename Host>
 void SimRun<Host>::settle() {
   const uint64_t slowest = std::min(profile_.link[0].bits_per_second, profile_.link[1].bits_per_second);
   Duration limit = profile_.settle_max;
@@ -178,7 +185,7 @@ void SimRun<Host>::settle() {
   const Duration rtt = profile_.link[0].delay + profile_.link[1].delay + profile_.poll_delay_max * 2;
   limit = limit + rtt * static_cast<int64_t>(profile_.bytes_budget / 500 + 100);
   if (run_until(clock_.now() + limit, [this] { return oracle_.settled(); })) return;
-  oracle_.describe_unsettled();
+  describe();
   sim_fail("messages still wait %.3f s after the network was healed", static_cast<double>(limit.ns) / 1e9);
 }
 
@@ -192,11 +199,12 @@ void SimRun<Host>::close_all() {
     const bool done = run_until(clock_.now() + seconds(i == 0 ? 2 : 8), [this] { return oracle_.all_over(); });
     if (done) break;
     if (i == 0) continue;
-    oracle_.describe_unsettled();
+    describe();
     sim_fail("flows do not end");
   }
   // Half-open flows and what is left of closed ones go away too.
   const bool idle = run_until(clock_.now() + seconds(7), [this] { return hosts_[0]->idle() && hosts_[1]->idle(); });
+  if (!idle) describe();
   SIM_CHECK(idle, "flows are left that no application knows: %u on host 0, %u on host 1", hosts_[0]->flow_count(),
             hosts_[1]->flow_count());
 }

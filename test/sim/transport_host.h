@@ -52,6 +52,7 @@ class TransportHost {
   uint64_t refused_damaged() const { return refused_damaged_; }
   // Every flow is over: nothing may be left behind.
   void check_empty();
+  void describe() const {}
 
  private:
   void make_transport();
