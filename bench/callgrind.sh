@@ -13,7 +13,8 @@ command -v valgrind >/dev/null || { echo "callgrind.sh: valgrind is missing: apt
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-stages='stage_client_send stage_client_engine_out stage_server_engine_in stage_server( stage_server_engine_out stage_client_engine_in stage_client_receive'
+stages='stage_client_send stage_client_engine_out stage_server_engine_in stage_server('
+stages="$stages stage_server_engine_out stage_client_engine_in stage_client_receive"
 printf '%-14s' 'size, window'
 for title in 'client send' 'engine out' 'engine in' 'server' 'engine out' 'engine in' 'client recv' 'all'; do
   printf ' %11s' "$title"
