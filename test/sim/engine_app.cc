@@ -229,14 +229,15 @@ bool EngineApp::begin_message(Flow* flow) {
   length = std::min({length, uint64_t{plan.size_max}, longest});
   flow->index = run_->oracle->begin_message(flow->life, static_cast<uint32_t>(length));
   flow->length = flow->life->lengths.back();
+  flow->bytes.resize(flow->length);
+  run_->oracle->fill(*flow->life, flow->index, 0, flow->bytes);
   run_->bytes_left -= std::min<uint64_t>(run_->bytes_left, flow->length);
   if (plan.echo) flow->echoes--;
   return true;
 }
 
 int EngineApp::send_copy(Flow* flow) {
-  std::vector<uint8_t> bytes(flow->length);
-  run_->oracle->fill(*flow->life, flow->index, 0, bytes);
+  std::vector<uint8_t>& bytes = flow->bytes;
   if (random_.chance(0.5)) return machnet_send(client_, flow->name, bytes.data(), bytes.size());
   const size_t cut = random_.below(bytes.size() + 1);
   MachnetIovec_t pieces[2] = {{bytes.data(), cut}, {bytes.data() + cut, bytes.size() - cut}};
@@ -254,7 +255,7 @@ int EngineApp::send_buffers(Flow* flow) {
   if (machnet_buffer_alloc(client_, flow->length, pieces.data(), &count) != 0) return -1;
   uint32_t at = 0;
   for (size_t i = 0; i < count; i++) {
-    run_->oracle->fill(*flow->life, flow->index, at, {static_cast<uint8_t*>(pieces[i].base), pieces[i].len});
+    std::memcpy(pieces[i].base, flow->bytes.data() + at, pieces[i].len);
     at += static_cast<uint32_t>(pieces[i].len);
   }
   SIM_CHECK(at == flow->length, "machnet_buffer_alloc gave %u bytes for %u", at, flow->length);

@@ -52,6 +52,7 @@ class EngineApp {
     bool ending = false;
     uint32_t index = 0;
     uint32_t length = 0;  // of the message that waits to be sent; 0: none
+    std::vector<uint8_t> bytes;  // of it
     uint32_t echoes = 0;
     Instant next_send{};
     Instant end_at = Instant::never();
