@@ -125,6 +125,7 @@ Channel* channel_from_memory(const ChannelParts& parts) {
   c->memory = parts.memory;
   c->memory_size = parts.memory_size;
   c->checked_at = ticks_now();
+  c->check_ticks = kCheckTicks;
   uint8_t* base = static_cast<uint8_t*>(parts.memory) + ipc::kFirstLaneOffset;
   uint32_t flows_max = 0;
   bool enough = true;
@@ -176,7 +177,7 @@ int channel_fail(Channel* c, int error) {
 
 int channel_check(Channel* c) {
   const uint64_t now = ticks_now();
-  if (now - c->checked_at < kCheckTicks) [[likely]]
+  if (now - c->checked_at < c->check_ticks) [[likely]]
     return 0;
   c->checked_at = now;
   return channel_check_now(c);

@@ -116,6 +116,7 @@ struct Channel {
   uint32_t fd_rings;   // doorbells that engines rang or are about to
   uint32_t fd_idle_polls;
   uint64_t checked_at;      // ticks when the session was last looked at
+  uint64_t check_ticks;     // how long one look lasts; simulations, which have no clock, say for ever
   MachnetFlow_t last_flow;  // of the last send
   FlowState* last_state;    // nullptr: none
   uint32_t room_wanted;     // buffers that a refused send needs; 0: none was refused
