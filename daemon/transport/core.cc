@@ -35,13 +35,16 @@ Core::Core(const TransportConfig& wanted)
 Flow* Core::take_flow() {
   uint32_t index = flow_pool.take();
   if (index == IndexPool::kNone) {
-    // An acceptor of late duplicates is worth less than a new flow.
-    Link* oldest = lingering.front();
-    if (oldest == nullptr) return nullptr;
-    Flow* victim = MN_FLOW_OF(oldest, store_link);
-    victim->lingering = false;
-    victim->ack_now = false;
-    release_if_done(victim);
+    // An acceptor of late duplicates is worth less than a new flow. One whose event nobody has
+    // taken yet keeps its slot.
+    for (int tries = 8; tries > 0 && flow_pool.free_count() == 0; tries--) {
+      Link* oldest = lingering.front();
+      if (oldest == nullptr) return nullptr;
+      Flow* victim = MN_FLOW_OF(oldest, store_link);
+      victim->lingering = false;
+      victim->ack_now = false;
+      release_if_done(victim);
+    }
     index = flow_pool.take();
     if (index == IndexPool::kNone) return nullptr;
   }
@@ -89,19 +92,6 @@ void Core::attach(Flow* flow, MessageStore* store) {
 
 void Core::post_event(Flow* flow) {
   if (!flow->event_link.linked()) events.push_back(&flow->event_link);
-}
-
-void Core::queue_stray_reset(Instant now, const StrayReset& reset) {
-  StrayResets& s = stray_resets;
-  const int64_t earned = (now - s.refilled_at).ns / StrayResets::kInterval.ns;
-  if (earned > 0) {
-    s.tokens = static_cast<uint32_t>(std::min<int64_t>(StrayResets::kBurst, s.tokens + earned));
-    s.refilled_at = now;
-  }
-  if (s.tokens == 0 || s.count == StrayResets::kWaitingMax) return;
-  s.tokens--;
-  s.waiting[(s.head + s.count) % StrayResets::kWaitingMax] = reset;
-  s.count++;
 }
 
 }  // namespace mn::transport

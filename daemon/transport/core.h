@@ -15,6 +15,7 @@
 #include "transport/flow.h"
 #include "transport/flow_table.h"
 #include "transport/listener_table.h"
+#include "transport/stray_answers.h"
 #include "transport/timer_wheel.h"
 #include "transport/transport.h"
 
@@ -24,28 +25,7 @@ constexpr uint16_t kMssMin = 64;          // a peer that takes less is refused
 constexpr uint32_t kFlowTurnPackets = 8;  // of one flow before the next flow of its store
 constexpr uint32_t kStoreTurnPackets = 32;
 
-// A reset for a packet that found no flow.
-struct StrayReset {
-  FourTuple tuple;
-  uint32_t path;
-  uint32_t tag;
-  uint32_t sequence;
-  uint8_t flags;
-};
-
-// Resets of strays that wait, and how many more may be sent: whoever forges packets gets few
-// answers.
-struct StrayResets {
-  static constexpr uint32_t kWaitingMax = 64;
-  static constexpr uint32_t kBurst = 128;
-  static constexpr Duration kInterval = milliseconds(1);  // one more
-
-  StrayReset waiting[kWaitingMax];
-  uint32_t head = 0;
-  uint32_t count = 0;
-  uint32_t tokens = kBurst;
-  Instant refilled_at;
-};
+constexpr uint32_t kDeadlinesPerCall = 512;
 
 struct Core {
   explicit Core(const TransportConfig& config);
@@ -73,7 +53,7 @@ struct Core {
   StoreState orphans;  // flows without a store: resets and late acks
   List lingering;      // kDead flows that may go when slots are short, oldest first, by store_link
   List events;
-  StrayResets stray_resets;
+  StrayAnswers strays;
   KeyedHash secret;
   uint64_t secrets_used = 0;
 
@@ -96,7 +76,6 @@ struct Core {
 
   void attach(Flow* flow, MessageStore* store);
   void post_event(Flow* flow);
-  void queue_stray_reset(Instant now, const StrayReset& reset);
 };
 
 inline Flow* flow_of_timer(TimerNode* node) {

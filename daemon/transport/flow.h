@@ -165,8 +165,10 @@ struct alignas(64) Flow {
   Link store_link;
   Link starved_link;
   Link event_link;
-  uint64_t cookie = 0;
+  uint64_t cookie = 0;       // of the request that opened it
+  uint64_t open_cookie = 0;  // the acceptor wants it back in kOpen
   uint32_t path = 0;
+  Instant hole_since;  // rx_next waits for a packet while later ones are here
   Instant born_at;
   Instant progress_at;  // closing: an ack moved tx_first, or the close was asked for
   Instant probed_at;    // keep-alive

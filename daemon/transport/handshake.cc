@@ -70,11 +70,32 @@ void become_established(Core& core, Instant now, Flow& flow) {
   need_timer(core, flow, life_deadline(core, flow));
 }
 
+// What only the owner of the tuple's remote address hears of. Changes every 8.6 s, valid twice as
+// long.
+uint64_t cookie_for(const Core& core, const FourTuple& t, uint32_t tag, int64_t period) {
+  const uint64_t ips = (uint64_t{t.local_ip} << 32) | t.remote_ip;
+  const uint64_t ports = (uint64_t{t.local_port} << 16) | t.remote_port;
+  // The top bit keeps these apart from Core::random.
+  const uint64_t top = uint64_t{1} << 63;
+  const uint64_t where = core.secret(ips, top | ports);
+  const uint64_t cookie = core.secret(where ^ tag, top | static_cast<uint64_t>(period));
+  return cookie != 0 ? cookie : 1;
+}
+
+int64_t cookie_period(Instant now) { return now.ns >> 33; }
+
+bool returns_cookie(const Core& core, Instant now, const FourTuple& t,
+                    const wire::Options& options) {
+  const int64_t period = cookie_period(now);
+  return options.cookie != 0 && (options.cookie == cookie_for(core, t, options.tag, period) ||
+                                 options.cookie == cookie_for(core, t, options.tag, period - 1));
+}
+
 // To a host that asks for what nobody offers: the tag is its own, so it can tell the answer from a
 // guess.
 void refuse_open(Core& core, Instant now, const FourTuple& tuple, const wire::Options& options,
                  uint32_t path) {
-  core.queue_stray_reset(
+  core.strays.queue_reset(
       now, {.tuple = tuple, .path = path, .tag = options.tag, .sequence = 0, .flags = 0});
 }
 
@@ -102,7 +123,9 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
                       uint32_t path, Flow* flow) {
   wire::Options options;
   if (!wire::parse_options(packet.payload, &options)) return PacketVerdict::kMalformed;
-  if (flow != nullptr && flow->state == FlowState::kDead) {
+  MessageStore* store = core.listeners.find(tuple.local_ip, tuple.local_port);
+  if (flow != nullptr && flow->state == FlowState::kDead && store != nullptr &&
+      options.tag != flow->tag_remote) {
     flow->lingering = flow->ack_now = false;
     core.release_if_done(flow);
     flow = nullptr;
@@ -119,14 +142,26 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
         // Perhaps the peer has started anew: our ack will make it say so (as RFC 5961 section 4).
         ask_for_ack(core, *flow);
         return PacketVerdict::kDuplicate;
+      case FlowState::kDead:
+        if (store == nullptr) refuse_open(core, now, tuple, options, path);
+        return PacketVerdict::kDuplicate;
       default:
         return PacketVerdict::kDuplicate;
     }
   }
-  MessageStore* store = core.listeners.find(tuple.local_ip, tuple.local_port);
   if (store == nullptr || !acceptable(options)) {
     refuse_open(core, now, tuple, options, path);
     return PacketVerdict::kNoFlow;
+  }
+  // The last quarter is for those who have shown that their address is theirs.
+  if (core.half_open >= core.config.half_open_max * 3 / 4 &&
+      !returns_cookie(core, now, tuple, options)) {
+    core.strays.queue_cookie({.tuple = tuple,
+                              .path = path,
+                              .tag = options.tag,
+                              .ack = options.first_sequence,
+                              .cookie = cookie_for(core, tuple, options.tag, cookie_period(now))});
+    return PacketVerdict::kHandshakeLimit;
   }
   if (core.half_open >= core.config.half_open_max) return PacketVerdict::kHandshakeLimit;
   flow = new_flow(core, now, tuple, store, FlowState::kHalfOpen, path);
@@ -150,6 +185,16 @@ PacketVerdict on_packet_opening(Core& core, Instant now, Flow& flow, const wire:
       packet.header.ack != flow.tx_first.value) {
     return PacketVerdict::kMalformed;
   }
+  if (options.cookie != 0) {
+    // Too many handshakes there: once more, with the cookie; at once only the first time.
+    const bool first = flow.open_cookie == 0;
+    flow.open_cookie = options.cookie;
+    if (first) {
+      flow.open_due = true;
+      mark_ready(core, flow);
+    }
+    return PacketVerdict::kAccepted;
+  }
   adopt_options(core, now, flow, packet, options);
   become_established(core, now, flow);
   sample_rtt(now, flow, packet.header);
@@ -165,11 +210,11 @@ PacketVerdict on_packet_opening(Core& core, Instant now, Flow& flow, const wire:
 }
 
 void on_challenge(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header) {
-  core.queue_stray_reset(now, {.tuple = flow.tuple,
-                               .path = flow.path,
-                               .tag = header.tag,
-                               .sequence = header.ack,
-                               .flags = wire::kFlagReflected});
+  core.strays.queue_reset(now, {.tuple = flow.tuple,
+                                .path = flow.path,
+                                .tag = header.tag,
+                                .sequence = header.ack,
+                                .flags = wire::kFlagReflected});
   // The next kOpen will find the way free: no need to wait for its timer, once.
   if (flow.challenged) return;
   flow.challenged = true;
@@ -201,7 +246,8 @@ bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view)
   const wire::Options options{.mss = flow.rx_mss,
                               .tag = flow.tag_local,
                               .first_sequence = flow.tx_first.value,
-                              .window = window};
+                              .window = window,
+                              .cookie = flow.open_cookie};
   view->tuple = flow.tuple;
   view->path = flow.path;
   view->flow = flow.handle;

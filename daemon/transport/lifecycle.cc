@@ -152,6 +152,7 @@ Instant life_deadline(const Core& core, const Flow& flow) {
   Instant at = std::max(flow.heard_at, flow.probed_at) + core.config.keepalive_interval;
   if (flow.has_waited) at = std::min(at, flow.waiting_since + core.config.dead_timeout);
   if (flow.close_requested) at = std::min(at, flow.progress_at + kCloseTimeout);
+  if (flow.rx_early > 0) at = std::min(at, flow.hole_since + core.config.dead_timeout);
   return at;
 }
 
@@ -177,6 +178,11 @@ bool on_life_deadline(Core& core, Instant now, Flow& flow) {
   if ((flow.has_waited && now - flow.waiting_since >= patience) ||
       (flow.close_requested && now - flow.progress_at >= kCloseTimeout)) {
     end_flow(core, now, flow, {.reason = ipc::kEndTimeout, .send_reset = true});
+    return false;
+  }
+  // Who is heard and never sends what is missing keeps our buffers on purpose.
+  if (flow.rx_early > 0 && now - flow.hole_since >= patience) {
+    end_flow(core, now, flow, {.reason = ipc::kEndReset, .send_reset = true});
     return false;
   }
   flow.probed_at = now;

@@ -86,7 +86,9 @@ void mark_unanswered_lost(Core& core, Instant now, Flow& flow) {
   for (Seqno s = flow.tx_first; before(s, flow.tx_next); ++s) {
     const SentPacket& packet = sent_packet(core, flow, s);
     if (packet.place != SentPacket::kFresh && packet.place != SentPacket::kResent) continue;
-    if (packet.sent_ns + flow.rtt.min().ns <= now.ns) mark_lost(core, flow, s);
+    if (packet.sent_ns + std::max(flow.rtt.min(), kReorderMin).ns <= now.ns) {
+      mark_lost(core, flow, s);
+    }
   }
   mark_ready(core, flow);
 }

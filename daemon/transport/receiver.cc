@@ -127,6 +127,7 @@ PacketVerdict on_early(Core& core, Instant now, Flow& flow, const wire::Packet& 
   note_echo(flow, now, packet.header);
   flow.ack_with_ranges = true;
   ask_for_ack(core, flow);
+  if (flow.rx_early == 0) flow.hole_since = now;
   const int32_t ahead = s - flow.rx_next;
   if (ahead >= static_cast<int32_t>(core.config.window_packets_max)) {
     return PacketVerdict::kOutsideWindow;
@@ -209,6 +210,7 @@ PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& p
   }
   if (__builtin_expect(flow.rx_early > 0, 0)) {
     if (!deliver_early(core, now, flow)) return PacketVerdict::kAccepted;
+    flow.hole_since = now;
     ask_for_ack(core, flow);  // a hole was filled (RFC 5681 section 4.2)
   }
   schedule_ack(core, now, flow, packet.header.flags);

@@ -67,25 +67,6 @@ bool transmit_established(Core& core, Instant now, Flow& flow, TransmitView* vie
   return false;
 }
 
-bool transmit_stray_reset(Core& core, Instant now, TransmitView* view) {
-  StrayResets& s = core.stray_resets;
-  const StrayReset& reset = s.waiting[s.head];
-  const wire::PacketHeader header{.type = PacketType::kReset,
-                                  .flags = reset.flags,
-                                  .tag = reset.tag,
-                                  .sequence = reset.sequence,
-                                  .timestamp = timestamp_of(now),
-                                  .echo_delay = UINT16_MAX};
-  view->tuple = reset.tuple;
-  view->path = reset.path;
-  view->flow = kNoHandle;
-  view->header_size = wire::encode_packet_header(header, {}, view->header);
-  view->table_size = view->piece_count = 0;
-  s.head = (s.head + 1) % StrayResets::kWaitingMax;
-  s.count--;
-  return true;
-}
-
 }  // namespace
 
 void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, TransmitView* view) {
@@ -96,6 +77,7 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
   if (__builtin_expect(flow.state == FlowState::kEstablished, 1)) {
     window = offer_window(core, flow);
     if (__builtin_expect(flow.rx_early > 0, 0)) {
+      if (window == 0) flow.hole_since = now;  // not the peer's fault
       const size_t room =
           std::min<size_t>(spec.sack_room / wire::kSackRangeSize, wire::kSackRangesMax);
       // Some of the ranges would tell as little as none where all were asked for.
@@ -135,8 +117,10 @@ bool transmit_flow(Core& core, Instant now, Flow& flow, TransmitView* view) {
 }
 
 bool transmit_next(Core& core, Instant now, TransmitView* view) {
-  if (__builtin_expect(core.stray_resets.count > 0, 0))
-    return transmit_stray_reset(core, now, view);
+  if (__builtin_expect(!core.strays.empty(), 0)) {
+    core.strays.transmit(now, core.config.mss, view);
+    return true;
+  }
   while (Link* store_link = core.ready_stores.front()) {
     StoreState& store = *MN_STORE_STATE_OF(store_link);
     while (Link* flow_link = store.ready_flows.front()) {

@@ -154,11 +154,11 @@ static PacketVerdict on_established(Core& core, Instant now, Flow& flow,
 static PacketVerdict on_stray(Core& core, Instant now, const FourTuple& tuple,
                               const wire::PacketHeader& header, uint32_t path) {
   if (header.type != PacketType::kReset) {
-    core.queue_stray_reset(now, {.tuple = tuple,
-                                 .path = path,
-                                 .tag = header.tag,
-                                 .sequence = header.ack,
-                                 .flags = wire::kFlagReflected});
+    core.strays.queue_reset(now, {.tuple = tuple,
+                                  .path = path,
+                                  .tag = header.tag,
+                                  .sequence = header.ack,
+                                  .flags = wire::kFlagReflected});
   }
   return PacketVerdict::kNoFlow;
 }
@@ -203,7 +203,10 @@ PacketVerdict Transport::on_packet(Instant now, const FourTuple& tuple,
 
 void Transport::on_deadline(Instant now) {
   Core& core = *core_;
-  while (TimerNode* node = core.wheel.pop_due(now)) {
+  // The rest keeps next_deadline in the past: the caller comes again.
+  for (uint32_t i = 0; i < kDeadlinesPerCall; i++) {
+    TimerNode* node = core.wheel.pop_due(now);
+    if (node == nullptr) return;
     Flow& flow = *flow_of_timer(node);
     if (flow.ack_deadline <= now) {
       flow.ack_deadline = Instant::never();

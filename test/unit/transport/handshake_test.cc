@@ -112,12 +112,47 @@ void half_open__forged_handshakes_are_bounded_and_short(void** state) {
     refused +=
         t.hosts[1]->transport.on_packet(t.now, tuple, open, 0) == PacketVerdict::kHandshakeLimit;
   }
-  assert_int_equal(refused, 16);
-  assert_int_equal(t.hosts[1]->store.flows_live(), 4);
+  assert_int_equal(refused, 17);
+  assert_int_equal(t.hosts[1]->store.flows_live(), 3);
   assert_false(t.hosts[1]->store.has_delivery());
   t.pass(milliseconds(1100), false);
   assert_int_equal(t.hosts[1]->transport.flow_count(), 0);
   assert_int_equal(t.hosts[1]->store.flows_live(), 0);
+}
+
+// Where forged handshakes fill what there is, who can hear us gets in all the same.
+void half_open__a_cookie_opens_the_last_quarter(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  TransportConfig config = TwoHosts::config(3);
+  config.half_open_max = 4;
+  t.hosts[1] = std::make_unique<TwoHosts::Host>(config, StoreShape{});
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  const Bytes open = t.hosts[0]->wire.front();
+  FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
+  for (uint16_t port = 0; port < 20; port++) {
+    tuple.remote_port = port;
+    t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
+  }
+  while (t.hosts[1]->transport.poll_transmit(t.now, t.view.get())) {
+  }
+  const Instant start = t.now;
+  t.settle();
+  assert_true(t.now == start);
+  assert_int_equal(t.hosts[0]->events.size(), 1);
+  assert_true(t.hosts[0]->events[0].kind == TransportEvent::Kind::kConnected);
+  assert_true(t.hosts[1]->opened != 0);
+  // A cookie is no good for another address.
+  tuple.remote_port = 30;
+  wire::Options options;
+  assert_true(wire::parse_options(parsed(open).payload, &options));
+  options.cookie = 12345;
+  Bytes forged = open;
+  wire::encode_options(options, std::span<uint8_t, wire::kOptionsSize>(
+                                    forged.data() + wire::kHeaderSize, wire::kOptionsSize));
+  assert_true(t.hosts[1]->transport.on_packet(t.now, tuple, forged, 0) ==
+              PacketVerdict::kHandshakeLimit);
 }
 
 void half_open__wrong_tag_does_not_confirm(void** state) {
@@ -229,6 +264,7 @@ int main() {
       MN_HOSTS_TEST(open__same_tuple_twice_is_in_use),
       MN_HOSTS_TEST(open__lost_packets_are_repeated),
       MN_HOSTS_TEST(half_open__forged_handshakes_are_bounded_and_short),
+      MN_HOSTS_TEST(half_open__a_cookie_opens_the_last_quarter),
       MN_HOSTS_TEST(half_open__wrong_tag_does_not_confirm),
       MN_HOSTS_TEST(half_open__data_confirms_too),
       MN_HOSTS_TEST(restart__same_tuple_succeeds_at_once),

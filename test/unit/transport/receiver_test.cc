@@ -224,6 +224,26 @@ void hostile__data_outside_every_window(void** state) {
   assert_int_equal(t.hosts[1]->messages.size(), 1);
 }
 
+// A peer that never sends what is missing keeps buffers of others: not for ever.
+void hostile__a_hole_that_is_never_filled(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  ten_packets(t);
+  for (size_t i = 1; i < 10; i++) t.arrive(0, t.hosts[0]->wire[i]);
+  const Bytes alive = t.hosts[0]->wire[9];
+  t.lose_all(0);
+  for (int i = 0; i < 49; i++) {
+    t.pass_cut_off(milliseconds(100));
+    t.arrive(0, alive);
+  }
+  assert_int_equal(t.hosts[1]->end_reason, 0);
+  for (int i = 0; i < 15; i++) {
+    t.pass_cut_off(milliseconds(100));
+    t.arrive(0, alive);
+  }
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
+  assert_int_equal(t.hosts[1]->store.rx_owned_by_transport(), 0);
+}
+
 void hostile__payload_longer_than_agreed(void** state) {
   TwoHosts& t = *two_hosts(state);
   t.send(0, TwoHosts::message(100, 1));
@@ -255,6 +275,7 @@ int main() {
       MN_CONNECTED_TEST(grammar__message_that_never_ends),
       MN_CONNECTED_TEST(grammar__continuation_without_a_beginning),
       MN_CONNECTED_TEST(hostile__data_outside_every_window),
+      MN_CONNECTED_TEST(hostile__a_hole_that_is_never_filled),
       MN_CONNECTED_TEST(hostile__payload_longer_than_agreed),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
