@@ -402,6 +402,8 @@ bool EngineApp::plans_done() const {
   });
 }
 
+bool EngineApp::has_delivery() const { return !dead_ && !client_->lanes[0].deliver.empty(); }
+
 void EngineApp::describe() const {
   const client::Lane& l = client_->lanes[0];
   std::fprintf(stderr,

@@ -38,6 +38,7 @@ class EngineApp {
   bool plans_done() const;
   bool dead() const { return dead_; }
   bool removed() const { return removed_; }
+  bool has_delivery() const;
   uint64_t waits_seen() const { return waits_seen_; }
   // Every flow is over: all buffers are back on both sides.
   void check_empty();

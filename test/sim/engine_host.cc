@@ -142,6 +142,10 @@ uint32_t EngineHost::flow_count() const {
   return static_cast<uint32_t>(counters_->flows_opened.load(order) - counters_->flows_ended.load(order));
 }
 
+bool EngineHost::idle() const {
+  return flow_count() == 0 && std::none_of(apps_.begin(), apps_.end(), [](const auto& app) { return app->has_delivery(); });
+}
+
 void EngineHost::describe() const {
   std::fprintf(stderr, "host %d, next deadline in %lld us, wakes in %lld us:", index_,
                static_cast<long long>((engine_->next_deadline() - run_->clock->now()).ns / 1000),
@@ -161,6 +165,7 @@ void EngineHost::check_empty() {
   for (int i = 0; i < 4; i++) engine_->poll_once(run_->clock->now());
   for (auto& app : apps_) {
     if (app->removed()) continue;
+    if (app->lane()->rx_free() != app->lane()->rx_capacity()) describe();
     SIM_CHECK(app->lane()->rx_free() == app->lane()->rx_capacity(), "host %d: %u of %u rx buffers came back", index_,
               app->lane()->rx_free(), app->lane()->rx_capacity());
   }

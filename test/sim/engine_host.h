@@ -54,7 +54,7 @@ class EngineHost {
   void close_everything(SimRandom* random, bool all);
   // From the engine's counters.
   uint32_t flow_count() const;
-  bool idle() const { return flow_count() == 0; }
+  bool idle() const;  // no flow is left, and no application has anything to take
   transport::TransportCounters transport_counters() const { return {}; }
   const ipc::EngineCounters& counters() const { return *counters_; }
   uint64_t faults_injected() const { return faulty_.injected(); }

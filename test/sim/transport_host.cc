@@ -226,6 +226,12 @@ void TransportHost::close_everything(SimRandom* random, bool all) {
   for (auto& app : apps_) app->close_everything(random, all);
 }
 
+bool TransportHost::idle() const {
+  return flow_count() == 0 && std::none_of(apps_.begin(), apps_.end(), [](const auto& app) {
+           return !app->dead() && app->store()->has_delivery();
+         });
+}
+
 void TransportHost::check_empty() {
   SIM_CHECK(transport_->flow_count() == 0, "host %d: %u flows left", index_, transport_->flow_count());
   for (auto& app : apps_) {

@@ -46,7 +46,7 @@ class TransportHost {
   bool plans_done() const;
   void close_everything(SimRandom* random, bool all);
   uint32_t flow_count() const { return transport_->flow_count(); }
-  bool idle() const { return flow_count() == 0; }
+  bool idle() const;  // no flow is left, and no application has anything to take
   const transport::TransportCounters& transport_counters() const { return transport_->counters(); }
   uint64_t polls() const { return polls_; }
   uint64_t refused_damaged() const { return refused_damaged_; }

@@ -43,6 +43,7 @@ void FaultyPort::take(const RxFrame& frame) {
 }
 
 size_t FaultyPort::rx_burst(std::span<RxFrame> frames) {
+  refused_ = false;  // the engine's next look begins
   std::array<RxFrame, kBurstMax> got;
   const size_t n = port_->rx_burst(std::span(got).first(std::min(frames.size(), kBurstMax)));
   for (size_t i = 0; i < n; i++) take(got[i]);
@@ -82,7 +83,6 @@ size_t FaultyPort::tx_alloc(std::span<TxFrame> frames) {
 
 size_t FaultyPort::tx_burst(std::span<TxFrame> frames) {
   size_t wanted = frames.size();
-  refused_ = false;
   if (random_.chance(faults_.tx_burst_short)) {
     wanted = random_.below(wanted + 1);
     refused_ = true;
