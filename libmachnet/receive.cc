@@ -114,11 +114,11 @@ bool take_opened(Channel* c, Lane* lane, uint32_t ref) {
 }
 
 uint32_t end_event(const FlowState& flow, uint32_t reason) {
-  if (flow.broken || flow.gathering_open) return MACHNET_EVENT_RESET;
   switch (reason) {
     case ipc::kEndClosedByPeer:
     case ipc::kEndClosed:
-      return MACHNET_EVENT_CLOSED;
+      // An end inside a message is none in order.
+      return flow.broken || flow.gathering_open ? MACHNET_EVENT_RESET : MACHNET_EVENT_CLOSED;
     case ipc::kEndTimeout:
       return MACHNET_EVENT_DEAD;
     default:
