@@ -15,11 +15,15 @@
 namespace mn::test {
 namespace {
 
-FourTuple tuple_of(const MachnetFlow_t& local) { return {local.src_ip, local.dst_ip, local.src_port, local.dst_port}; }
+FourTuple tuple_of(const MachnetFlow_t& local) {
+  return {local.src_ip, local.dst_ip, local.src_port, local.dst_port};
+}
 MachnetFlow_t name_of(const FourTuple& tuple) {
   return {tuple.local_ip, tuple.remote_ip, tuple.local_port, tuple.remote_port};
 }
-MachnetFlow_t turned(const MachnetFlow_t& flow) { return {flow.dst_ip, flow.src_ip, flow.dst_port, flow.src_port}; }
+MachnetFlow_t turned(const MachnetFlow_t& flow) {
+  return {flow.dst_ip, flow.src_ip, flow.dst_port, flow.src_port};
+}
 
 }  // namespace
 
@@ -27,13 +31,16 @@ EngineApp::EngineApp(RunState* run, EngineHost* host, int index, uint64_t seed)
     : run_(run), host_(host), index_(index), random_(seed), buffer_(64 << 10) {
   const int host_index = host->index();
   const std::vector<Appetite>& appetites = run->profile->appetite[host_index];
-  if (static_cast<size_t>(index) < appetites.size()) appetite_ = appetites[static_cast<size_t>(index)];
+  if (static_cast<size_t>(index) < appetites.size())
+    appetite_ = appetites[static_cast<size_t>(index)];
   const StoreShape& store = run->profile->shape[host_index];
-  const ipc::LaneShape shape{store.tx_buffers, store.rx_buffers, store.buffer_size, store.flow_slots};
+  const ipc::LaneShape shape{store.tx_buffers, store.rx_buffers, store.buffer_size,
+                             store.flow_slots};
   auto channel = Channel::create({&shape, 1});
   SIM_CHECK(channel.ok(), "channel: %s", channel.error().c_str());
   channel_ = std::move(channel.value());
-  mapping_ = mmap(nullptr, channel_->memory_size(), PROT_READ | PROT_WRITE, MAP_SHARED, channel_->memory_fd(), 0);
+  mapping_ = mmap(nullptr, channel_->memory_size(), PROT_READ | PROT_WRITE, MAP_SHARED,
+                  channel_->memory_fd(), 0);
   SIM_CHECK(mapping_ != MAP_FAILED, "mmap of the channel: %s", std::strerror(errno));
   const int engine_fd = channel_->engine_fd(0);
   client::ChannelParts parts;
@@ -84,7 +91,8 @@ void EngineApp::on_event(const EngineEvent& event) {
       connecting_--;
       if (dead_) return;
       SIM_CHECK(event.tuple == flow.life->tuple, "connected with another tuple");
-      SIM_CHECK(client::register_flow(client_, 0, event.flow, flow.name), "register_flow: %s", std::strerror(errno));
+      SIM_CHECK(client::register_flow(client_, 0, event.flow, flow.name), "register_flow: %s",
+                std::strerror(errno));
       flow.connected = true;
       flow.next_send = run_->clock->now();
       run_->oracle->connected(flow.life);
@@ -94,14 +102,16 @@ void EngineApp::on_event(const EngineEvent& event) {
       if (number == 0) return;  // listen, add lane
       connecting_--;
       if (dead_) return;
-      SIM_CHECK(event.error == ECONNREFUSED || event.error == ETIMEDOUT || event.error == EHOSTUNREACH ||
-                    event.error == EADDRINUSE || event.error == ENOBUFS,
+      SIM_CHECK(event.error == ECONNREFUSED || event.error == ETIMEDOUT ||
+                    event.error == EHOSTUNREACH || event.error == EADDRINUSE ||
+                    event.error == ENOBUFS,
                 "connect failed with error %d", event.error);
       run_->oracle->connect_failed(flows_[number - 1].life);
       over(&flows_[number - 1]);
       return;
     case EngineEvent::Kind::kLaneViolated:
-      sim_fail("host %d: the engine says that the application broke the protocol: %s", host_->index(), event.reason);
+      sim_fail("host %d: the engine says that the application broke the protocol: %s",
+               host_->index(), event.reason);
     case EngineEvent::Kind::kLaneRemoved:
       removed_ = true;
       return;
@@ -120,7 +130,8 @@ void EngineApp::over(Flow* flow) {
 
 EngineApp::Flow* EngineApp::by_local(const MachnetFlow_t& local) {
   auto found = by_tuple_.find(tuple_of(local));
-  SIM_CHECK(found != by_tuple_.end(), "host %d: hears of flow %08x:%u -> %08x:%u, which it does not know", host_->index(),
+  SIM_CHECK(found != by_tuple_.end(),
+            "host %d: hears of flow %08x:%u -> %08x:%u, which it does not know", host_->index(),
             local.src_ip, local.src_port, local.dst_ip, local.dst_port);
   return found->second;
 }
@@ -131,7 +142,8 @@ void EngineApp::take_events() {
   while ((status = machnet_next_event(client_, &event)) == 1) {
     if (event.type == MACHNET_EVENT_ACCEPTED) {
       const FourTuple tuple = tuple_of(event.flow);
-      SIM_CHECK(by_tuple_.count(tuple) == 0, "host %d: accepted a flow that it has", host_->index());
+      SIM_CHECK(by_tuple_.count(tuple) == 0, "host %d: accepted a flow that it has",
+                host_->index());
       Flow& flow = flows_.emplace_back();
       flow.plan = run_->profile->plan(&random_, false);
       flow.name = event.flow;
@@ -159,7 +171,8 @@ void EngineApp::received(Flow* flow, std::span<const uint8_t> bytes) {
 
 bool EngineApp::take_view() {
   if (view_held_) {
-    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s", std::strerror(errno));
+    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s",
+              std::strerror(errno));
     view_held_ = false;
   }
   MachnetView_t view;
@@ -172,12 +185,14 @@ bool EngineApp::take_view() {
     const uint8_t* piece = static_cast<const uint8_t*>(view.iov[i].base);
     buffer_.insert(buffer_.end(), piece, piece + view.iov[i].len);
   }
-  SIM_CHECK(buffer_.size() == view.size, "a view of %zu bytes has pieces of %zu", view.size, buffer_.size());
+  SIM_CHECK(buffer_.size() == view.size, "a view of %zu bytes has pieces of %zu", view.size,
+            buffer_.size());
   received(flow, buffer_);
   held_view_ = view;
   view_held_ = true;
   if (random_.chance(0.7)) {
-    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s", std::strerror(errno));
+    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s",
+              std::strerror(errno));
     view_held_ = false;
   }
   return true;
@@ -198,7 +213,8 @@ bool EngineApp::take_message() {
     if (size == 0) return false;
   } else {
     const size_t half = random_.below(buffer_.size());
-    MachnetIovec_t pieces[2] = {{buffer_.data(), half}, {buffer_.data() + half, buffer_.size() - half}};
+    MachnetIovec_t pieces[2] = {{buffer_.data(), half},
+                                {buffer_.data() + half, buffer_.size() - half}};
     MachnetMsgHdr_t header = {};
     header.msg_iov = pieces;
     header.msg_iovlen = 2;
@@ -220,12 +236,15 @@ bool EngineApp::take_message() {
 
 bool EngineApp::begin_message(Flow* flow) {
   const FlowPlan& plan = flow->plan;
-  if (flow->life->lengths.size() >= plan.messages || run_->bytes_left == 0 || run_->winding_down) return false;
+  if (flow->life->lengths.size() >= plan.messages || run_->bytes_left == 0 || run_->winding_down)
+    return false;
   if (plan.echo && flow->echoes == 0) return false;
   const StoreShape& shape = run_->profile->shape[host_->index()];
-  const uint64_t longest = std::min<uint64_t>(uint64_t{shape.tx_buffers} * shape.buffer_size, MACHNET_MSG_MAX_LEN);
+  const uint64_t longest =
+      std::min<uint64_t>(uint64_t{shape.tx_buffers} * shape.buffer_size, MACHNET_MSG_MAX_LEN);
   const double u = random_.unit();
-  uint64_t length = plan.size_min + static_cast<uint64_t>(u * u * (plan.size_max - plan.size_min + 1));
+  uint64_t length =
+      plan.size_min + static_cast<uint64_t>(u * u * (plan.size_max - plan.size_min + 1));
   length = std::min({length, uint64_t{plan.size_max}, longest});
   flow->index = run_->oracle->begin_message(flow->life, static_cast<uint32_t>(length));
   flow->length = flow->life->lengths.back();
@@ -250,7 +269,8 @@ int EngineApp::send_copy(Flow* flow) {
 }
 
 int EngineApp::send_buffers(Flow* flow) {
-  std::vector<MachnetIovec_t> pieces(flow->length / run_->profile->shape[host_->index()].buffer_size + 1);
+  std::vector<MachnetIovec_t> pieces(
+      flow->length / run_->profile->shape[host_->index()].buffer_size + 1);
   size_t count = pieces.size();
   if (machnet_buffer_alloc(client_, flow->length, pieces.data(), &count) != 0) return -1;
   uint32_t at = 0;
@@ -261,7 +281,8 @@ int EngineApp::send_buffers(Flow* flow) {
   SIM_CHECK(at == flow->length, "machnet_buffer_alloc gave %u bytes for %u", at, flow->length);
   if (machnet_buffer_send(client_, flow->name, pieces.data(), count) == 0) return 0;
   const int error = errno;
-  SIM_CHECK(machnet_buffer_free(client_, pieces.data(), count) == 0, "machnet_buffer_free: %s", std::strerror(errno));
+  SIM_CHECK(machnet_buffer_free(client_, pieces.data(), count) == 0, "machnet_buffer_free: %s",
+            std::strerror(errno));
   errno = error;
   return -1;
 }
@@ -292,8 +313,8 @@ void EngineApp::send_some(Flow* flow, Instant* next) {
       return;
     }
     // The flow is over and its event is on the way: this message was never sent.
-    SIM_CHECK(error == EPIPE || error == ENOTCONN || error == ECONNRESET || error == ETIMEDOUT, "send: %s",
-              std::strerror(error));
+    SIM_CHECK(error == EPIPE || error == ENOTCONN || error == ECONNRESET || error == ETIMEDOUT,
+              "send: %s", std::strerror(error));
     flow->life->lengths.pop_back();
     flow->length = 0;
     flow->plan.messages = 0;
@@ -313,8 +334,11 @@ void EngineApp::end(Flow* flow) {
 }
 
 void EngineApp::end_if_due(Flow* flow, Instant* next) {
-  if (!flow->connected || flow->ending || flow->plan.end == EndAction::kNone || flow->life->over()) return;
-  if (flow->length != 0 || (flow->life->lengths.size() < flow->plan.messages && run_->bytes_left > 0)) return;
+  if (!flow->connected || flow->ending || flow->plan.end == EndAction::kNone || flow->life->over())
+    return;
+  if (flow->length != 0 ||
+      (flow->life->lengths.size() < flow->plan.messages && run_->bytes_left > 0))
+    return;
   if (flow->end_at == Instant::never()) flow->end_at = run_->clock->now() + flow->plan.end_delay;
   if (flow->end_at > run_->clock->now()) {
     *next = std::min(*next, flow->end_at);
@@ -323,7 +347,8 @@ void EngineApp::end_if_due(Flow* flow, Instant* next) {
   end(flow);
 }
 
-// Applications with machnet_fd look only when it is readable: a doorbell that is not rung stops them for good.
+// Applications with machnet_fd look only when it is readable: a doorbell that is not rung stops
+// them for good.
 bool EngineApp::may_look(Instant* next) {
   const Instant now = run_->clock->now();
   if (!run_->winding_down && now >= appetite_.stopped_from && now < appetite_.stopped_to) {
@@ -362,7 +387,8 @@ Instant EngineApp::work() {
     }
   }
   room_wanted_ = false;
-  if (random_.chance(0.05)) SIM_CHECK(client::channel_check_now(client_) == 0, "the channel died: %d", client_->dead_errno);
+  if (random_.chance(0.05))
+    SIM_CHECK(client::channel_check_now(client_) == 0, "the channel died: %d", client_->dead_errno);
   const std::vector<Flow*> flows = live_;
   for (size_t i = 0; i < flows.size(); i++) send_some(flows[(turn_ + i) % flows.size()], &next);
   turn_++;
@@ -390,7 +416,8 @@ void EngineApp::forget_all() {
 void EngineApp::close_everything(SimRandom* random, bool all) {
   if (dead_ || connecting_ > 0) return;
   for (Flow* flow : std::vector<Flow*>(live_)) {
-    if (flow->connected && !flow->ending && flow->length == 0 && (all || random->chance(0.7))) end(flow);
+    if (flow->connected && !flow->ending && flow->length == 0 && (all || random->chance(0.7)))
+      end(flow);
   }
 }
 
@@ -398,7 +425,8 @@ bool EngineApp::plans_done() const {
   if (dead_) return true;
   return std::all_of(live_.begin(), live_.end(), [this](const Flow* flow) {
     if (!flow->connected || flow->length != 0) return false;
-    return flow->ending || flow->plan.echo || run_->bytes_left == 0 || flow->life->lengths.size() >= flow->plan.messages;
+    return flow->ending || flow->plan.echo || run_->bytes_left == 0 ||
+           flow->life->lengths.size() >= flow->plan.messages;
   });
 }
 
@@ -407,24 +435,28 @@ bool EngineApp::has_delivery() const { return !dead_ && !client_->lanes[0].deliv
 void EngineApp::describe() const {
   const client::Lane& l = client_->lanes[0];
   std::fprintf(stderr,
-               "  application %d%s%s: %u connecting, daemon has %u of %u rx buffers, %u gathered, %u in views, tx free %u of %u, "
+               "  application %d%s%s: %u connecting, daemon has %u of %u rx buffers, %u gathered, "
+               "%u in views, tx free %u of %u, "
                "deliveries %s, fd %s, descriptor %d\n",
                index_, dead_ ? " (dead)" : "", removed_ ? " (removed)" : "", connecting_,
-               removed_ ? 0 : channel_->lane(0)->rx_free(), l.rx_buffers, l.gathered_buffers, l.view_buffers,
-               l.tx_free_count, l.tx_buffers, l.deliver.empty() ? "none" : "wait", fd_ < 0 ? "unused" : "used", fd_);
+               removed_ ? 0 : channel_->lane(0)->rx_free(), l.rx_buffers, l.gathered_buffers,
+               l.view_buffers, l.tx_free_count, l.tx_buffers, l.deliver.empty() ? "none" : "wait",
+               fd_ < 0 ? "unused" : "used", fd_);
 }
 
 void EngineApp::check_empty() {
   if (dead_) return;
   if (view_held_) {
-    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s", std::strerror(errno));
+    SIM_CHECK(machnet_view_release(client_, &held_view_) == 0, "machnet_view_release: %s",
+              std::strerror(errno));
     view_held_ = false;
   }
   client::Lane* lane_of_client = &client_->lanes[0];
   SIM_CHECK(client::tx_drain(client_, lane_of_client), "the channel died: %d", client_->dead_errno);
   const StoreShape& shape = run_->profile->shape[host_->index()];
-  SIM_CHECK(lane_of_client->tx_free_count == shape.tx_buffers, "host %d: %u of %u tx buffers came back", host_->index(),
-            lane_of_client->tx_free_count, shape.tx_buffers);
+  SIM_CHECK(lane_of_client->tx_free_count == shape.tx_buffers,
+            "host %d: %u of %u tx buffers came back", host_->index(), lane_of_client->tx_free_count,
+            shape.tx_buffers);
 }
 
 }  // namespace mn::test

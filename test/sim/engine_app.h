@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// EngineApp: one application of a simulated host with a real channel: libmachnet's own code on a second mapping of the
-// channel's memory. Opens flows, sends by every call the API has, receives by every call, and reports to the oracle. What
-// the control socket would do goes to the engine's command queue by way of its EngineHost.
+// EngineApp: one application of a simulated host with a real channel: libmachnet's own code on a
+// second mapping of the channel's memory. Opens flows, sends by every call the API has, receives by
+// every call, and reports to the oracle. What the control socket would do goes to the engine's
+// command queue by way of its EngineHost.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +53,7 @@ class EngineApp {
     bool connected = false;
     bool ending = false;
     uint32_t index = 0;
-    uint32_t length = 0;  // of the message that waits to be sent; 0: none
+    uint32_t length = 0;         // of the message that waits to be sent; 0: none
     std::vector<uint8_t> bytes;  // of it
     uint32_t echoes = 0;
     Instant next_send{};
@@ -81,7 +82,7 @@ class EngineApp {
   std::unique_ptr<Channel> channel_;
   void* mapping_ = nullptr;
   client::Channel* client_ = nullptr;
-  int fd_ = -1;  // machnet_fd, for applications that look only when it is readable
+  int fd_ = -1;             // machnet_fd, for applications that look only when it is readable
   std::deque<Flow> flows_;  // cookie - 1
   std::map<FourTuple, Flow*> by_tuple_;
   std::vector<Flow*> live_;

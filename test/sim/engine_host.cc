@@ -36,7 +36,8 @@ void EngineHost::make_engine() {
   }
 }
 
-// High half: the application (from 1), low half: its own number; a lane's own commands have number 0.
+// High half: the application (from 1), low half: its own number; a lane's own commands have number
+// 0.
 uint64_t EngineHost::cookie(EngineApp* app, uint64_t number) const {
   for (size_t i = 0; i < apps_.size(); i++) {
     if (apps_[i].get() == app) return (i + 1) << 32 | number;
@@ -139,19 +140,21 @@ void EngineHost::close_everything(SimRandom* random, bool all) {
 
 uint32_t EngineHost::flow_count() const {
   const auto order = std::memory_order_relaxed;
-  return static_cast<uint32_t>(counters_->flows_opened.load(order) - counters_->flows_ended.load(order));
+  return static_cast<uint32_t>(counters_->flows_opened.load(order) -
+                               counters_->flows_ended.load(order));
 }
 
 bool EngineHost::idle() const {
-  return flow_count() == 0 && std::none_of(apps_.begin(), apps_.end(), [](const auto& app) { return app->has_delivery(); });
+  return flow_count() == 0 && std::none_of(apps_.begin(), apps_.end(),
+                                           [](const auto& app) { return app->has_delivery(); });
 }
 
 void EngineHost::describe() const {
   std::fprintf(stderr, "host %d, next deadline in %lld us, wakes in %lld us:", index_,
                static_cast<long long>((engine_->next_deadline() - run_->clock->now()).ns / 1000),
                static_cast<long long>((wake_at_ - run_->clock->now()).ns / 1000));
-#define MN_PRINT(name, help)                                                    \
-  if (const uint64_t value = counters_->name.load(std::memory_order_relaxed)) { \
+#define MN_PRINT(name, help)                                                         \
+  if (const uint64_t value = counters_->name.load(std::memory_order_relaxed)) {      \
     std::fprintf(stderr, " " #name "=%llu", static_cast<unsigned long long>(value)); \
   }
   MN_COUNTERS(MN_PRINT)
@@ -166,8 +169,9 @@ void EngineHost::check_empty() {
   for (auto& app : apps_) {
     if (app->removed()) continue;
     if (app->lane()->rx_free() != app->lane()->rx_capacity()) describe();
-    SIM_CHECK(app->lane()->rx_free() == app->lane()->rx_capacity(), "host %d: %u of %u rx buffers came back", index_,
-              app->lane()->rx_free(), app->lane()->rx_capacity());
+    SIM_CHECK(app->lane()->rx_free() == app->lane()->rx_capacity(),
+              "host %d: %u of %u rx buffers came back", index_, app->lane()->rx_free(),
+              app->lane()->rx_capacity());
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// EngineHost: one host of an engine simulation: a real Engine on a SimPort (behind a FaultyPort), applications with
-// real channels, and a control plane that only passes commands and events on. Driven by the clock's events: the engine
-// is polled when a frame, an application or its own deadline gives a reason, as a sleeping one would be.
+// EngineHost: one host of an engine simulation: a real Engine on a SimPort (behind a FaultyPort),
+// applications with real channels, and a control plane that only passes commands and events on.
+// Driven by the clock's events: the engine is polled when a frame, an application or its own
+// deadline gives a reason, as a sleeping one would be.
 #pragma once
 
 #include <cstdint>

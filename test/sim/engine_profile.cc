@@ -13,7 +13,8 @@ void make_setup(int host, EngineProfile* run) {
   Profile& profile = run->profile;
   setup.facts.mac = Mac{{0x02, 0, 0, 0, 0, static_cast<uint8_t>(host + 1)}};
   setup.facts.mtu = static_cast<uint16_t>(profile.transport[host].mss + kHeaders);
-  // ARP is not protected by a checksum: damage starts behind the Ethernet header, in frames longer than ARP's.
+  // ARP is not protected by a checksum: damage starts behind the Ethernet header, in frames longer
+  // than ARP's.
   profile.link[host].corrupt_from = 14;
   profile.link[host].corrupt_size_min = 61;
 }
@@ -30,13 +31,16 @@ EngineProfile random_engine_profile(uint64_t seed) {
   for (int i = 0; i < 2; i++) {
     // A switch between hosts drops what is too long, so both agree on the MTU.
     profile.transport[i].mss = profile.transport[0].mss;
-    profile.shape[i].buffer_size = std::max(profile.shape[i].buffer_size, profile.shape[0].buffer_size);
+    profile.shape[i].buffer_size =
+        std::max(profile.shape[i].buffer_size, profile.shape[0].buffer_size);
     make_setup(i, &run);
     EngineSetup& setup = run.setup[i];
     setup.facts.tx_checksum_offload = random.chance(0.5);
     setup.facts.rx_checksum_offload = random.chance(0.5);
-    setup.facts.tx_queue_depth = static_cast<uint16_t>(random.chance(0.3) ? random.between(1, 32) : 512);
-    setup.facts.rx_queue_depth = static_cast<uint16_t>(random.chance(0.3) ? random.between(32, 128) : 512);
+    setup.facts.tx_queue_depth =
+        static_cast<uint16_t>(random.chance(0.3) ? random.between(1, 32) : 512);
+    setup.facts.rx_queue_depth =
+        static_cast<uint16_t>(random.chance(0.3) ? random.between(32, 128) : 512);
     setup.tx_frames = static_cast<uint32_t>(random.chance(0.3) ? random.between(32, 64) : 512);
     if (!faulty) continue;
     setup.faults.rx_drop = 0.02 * random.unit();

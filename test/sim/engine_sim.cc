@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// engine_sim: two whole engines with real channels and libmachnet's code, in simulated networks. Options as those of
-// transport_sim.
+// engine_sim: two whole engines with real channels and libmachnet's code, in simulated networks.
+// Options as those of transport_sim.
 #include "sim/engine_profile.h"
 #include "sim/scenario.h"
 #include "sim/sim_main.h"
@@ -18,7 +18,8 @@ uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
   totals->virtual_ns += result.virtual_time.ns;
   for (int i = 0; i < 2; i++) {
     totals->packets += result.links[i].sent;
-    totals->lost += result.links[i].losses + result.links[i].queue_drops + result.links[i].blackholed;
+    totals->lost +=
+        result.links[i].losses + result.links[i].queue_drops + result.links[i].blackholed;
   }
   return result.trace_hash;
 }

@@ -31,7 +31,8 @@ LinkConfig clean_link(SimRandom* random) {
       link.queue_packets = static_cast<uint32_t>(random->between(8, 64));
       break;
     default:  // a rack
-      link.bits_per_second = pick<uint64_t>(random, {10'000'000'000, 25'000'000'000, 100'000'000'000});
+      link.bits_per_second =
+          pick<uint64_t>(random, {10'000'000'000, 25'000'000'000, 100'000'000'000});
       link.delay = microseconds(static_cast<int64_t>(random->between(1, 10)));
       link.jitter = microseconds(static_cast<int64_t>(random->below(5)));
       break;
@@ -92,8 +93,10 @@ void random_applications(SimRandom* random, Profile* profile) {
   for (int host = 0; host < 2; host++) {
     StoreShape& shape = profile->shape[host];
     const bool small = random->chance(0.3);
-    shape.tx_buffers = static_cast<uint32_t>(small ? random->between(1, 24) : random->between(64, 1024));
-    shape.rx_buffers = static_cast<uint32_t>(random->chance(0.3) ? random->between(4, 32) : random->between(64, 1024));
+    shape.tx_buffers =
+        static_cast<uint32_t>(small ? random->between(1, 24) : random->between(64, 1024));
+    shape.rx_buffers = static_cast<uint32_t>(random->chance(0.3) ? random->between(4, 32)
+                                                                 : random->between(64, 1024));
     const uint32_t mss = profile->transport[host].mss;
     shape.buffer_size = (mss + 63) / 64 * 64;
     if (random->chance(0.2)) shape.buffer_size *= 2;
@@ -116,13 +119,15 @@ void random_cuts(SimRandom* random, Profile* profile) {
   for (uint64_t i = 0; i < cuts; i++) {
     const bool both = random->chance(0.6);
     const int direction = static_cast<int>(random->below(2));
-    const Duration length = random->chance(0.25) ? random->duration(seconds(4), seconds(9))
-                                                 : random->duration(microseconds(100), milliseconds(900));
+    const Duration length = random->chance(0.25)
+                                ? random->duration(seconds(4), seconds(9))
+                                : random->duration(microseconds(100), milliseconds(900));
     if (length >= seconds(2)) profile->timeouts_allowed = true;
     for (int d = 0; d < 2; d++) {
       if (!both && d != direction) continue;
       profile->changes.push_back({at, d, [](SimLink* link) { link->config().blackhole = true; }});
-      profile->changes.push_back({at + length, d, [](SimLink* link) { link->config().blackhole = false; }});
+      profile->changes.push_back(
+          {at + length, d, [](SimLink* link) { link->config().blackhole = false; }});
     }
     at = at + length + random->duration(milliseconds(1), milliseconds(200));
   }
@@ -161,12 +166,14 @@ Profile random_profile(uint64_t seed) {
     return plan;
   };
   if (random.chance(0.2)) random_cuts(&random, &profile);
-  profile.poll_delay_max = pick<Duration>(&random, {{}, microseconds(2), microseconds(20), microseconds(500)});
+  profile.poll_delay_max =
+      pick<Duration>(&random, {{}, microseconds(2), microseconds(20), microseconds(500)});
   profile.rx_burst = pick<uint32_t>(&random, {1, 8, 32});
   profile.tx_burst = pick<uint32_t>(&random, {1, 8, 32, 64});
   profile.nic_depth = pick<uint32_t>(&random, {16, 64, 512, 4096});
   if (random.chance(0.06)) {
-    profile.crash_application_at[random.below(2)] = random.duration(microseconds(1), milliseconds(10));
+    profile.crash_application_at[random.below(2)] =
+        random.duration(microseconds(1), milliseconds(10));
   }
   if (random.chance(0.06)) {
     profile.restart_host_at[random.below(2)] = random.duration(microseconds(1), milliseconds(10));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Scenarios: runs with a name, each for one thing that must work or once did not. A scenario builds profiles, runs
-// them, and checks afterwards that what it is about has really happened, so that it can fail both ways.
+// Scenarios: runs with a name, each for one thing that must work or once did not. A scenario builds
+// profiles, runs them, and checks afterwards that what it is about has really happened, so that it
+// can fail both ways.
 #pragma once
 
 #include <cstdint>

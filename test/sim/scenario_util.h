@@ -35,7 +35,8 @@ inline Profile plain_profile(uint64_t seed) {
 
 // `count` messages of `size` bytes from the opener, and if `both` from the acceptor.
 inline std::function<FlowPlan(SimRandom*, bool)> send_plan(uint32_t count, uint32_t size, bool both,
-                                                           EndAction end = EndAction::kNone, Duration gap = {}) {
+                                                           EndAction end = EndAction::kNone,
+                                                           Duration gap = {}) {
   return [=](SimRandom*, bool opener) {
     FlowPlan plan;
     plan.messages = opener || both ? count : 0;
@@ -58,8 +59,10 @@ inline RunResult run_profile(const Profile& profile, FILE* trace,
 }
 
 inline void cut(Profile* profile, int direction, Duration from, Duration to) {
-  profile->changes.push_back({from, direction, [](SimLink* link) { link->config().blackhole = true; }});
-  profile->changes.push_back({to, direction, [](SimLink* link) { link->config().blackhole = false; }});
+  profile->changes.push_back(
+      {from, direction, [](SimLink* link) { link->config().blackhole = true; }});
+  profile->changes.push_back(
+      {to, direction, [](SimLink* link) { link->config().blackhole = false; }});
 }
 
 inline Duration since_start(Instant when) { return when - Instant{1'000'000'000}; }

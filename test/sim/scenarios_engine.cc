@@ -8,9 +8,12 @@ namespace {
 
 using Ull = unsigned long long;
 
-uint64_t read(const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
+uint64_t read(const std::atomic<uint64_t>& counter) {
+  return counter.load(std::memory_order_relaxed);
+}
 
-RunResult run_engines(const EngineProfile& engines, FILE* trace, std::function<void(EngineRun*)> on_start = nullptr,
+RunResult run_engines(const EngineProfile& engines, FILE* trace,
+                      std::function<void(EngineRun*)> on_start = nullptr,
                       std::function<void(EngineRun*)> at_end = nullptr) {
   EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
   run.on_start = std::move(on_start);
@@ -26,14 +29,17 @@ void engine_clean(uint64_t seed, FILE* trace) {
   const RunResult result = run_engines(engines, trace, nullptr, [](EngineRun* run) {
     for (int i = 0; i < 2; i++) {
       const ipc::EngineCounters& counters = run->host(i).counters();
-      SIM_CHECK(read(counters.drop_checksum) == 0 && read(counters.drop_malformed) == 0, "engine_clean: drops");
-      SIM_CHECK(read(counters.timeouts) == 0, "engine_clean: %llu timeouts", static_cast<Ull>(read(counters.timeouts)));
+      SIM_CHECK(read(counters.drop_checksum) == 0 && read(counters.drop_malformed) == 0,
+                "engine_clean: drops");
+      SIM_CHECK(read(counters.timeouts) == 0, "engine_clean: %llu timeouts",
+                static_cast<Ull>(read(counters.timeouts)));
       SIM_CHECK(read(counters.rx_messages) == 1800, "engine_clean: counter of messages says %llu",
                 static_cast<Ull>(read(counters.rx_messages)));
       SIM_CHECK(read(counters.arp_received) > 0, "engine_clean: no ARP");
     }
   });
-  SIM_CHECK(result.messages == 6 * 2 * 300, "engine_clean: %llu messages", static_cast<Ull>(result.messages));
+  SIM_CHECK(result.messages == 6 * 2 * 300, "engine_clean: %llu messages",
+            static_cast<Ull>(result.messages));
 }
 
 // The largest message there is, with a pool of receive buffers far smaller than it.
@@ -44,10 +50,12 @@ void engine_8mib_small_pool(uint64_t seed, FILE* trace) {
   engines.profile.plan = send_plan(2, 8 << 20, false);
   for (auto& link : engines.profile.link) link.loss = 0.005;
   const RunResult result = run_engines(engines, trace);
-  SIM_CHECK(result.messages == 2 && result.bytes == 16 << 20, "8mib: %llu bytes", static_cast<Ull>(result.bytes));
+  SIM_CHECK(result.messages == 2 && result.bytes == 16 << 20, "8mib: %llu bytes",
+            static_cast<Ull>(result.bytes));
 }
 
-// Several flows with messages of many segments each fill the pool with beginnings: the library must make room.
+// Several flows with messages of many segments each fill the pool with beginnings: the library must
+// make room.
 void engine_many_partial_messages(uint64_t seed, FILE* trace) {
   EngineProfile engines = plain_engine_profile(seed);
   engines.profile.opens[0] = 12;
@@ -56,7 +64,8 @@ void engine_many_partial_messages(uint64_t seed, FILE* trace) {
   engines.profile.plan = send_plan(4, 200'000, false, EndAction::kClose);
   for (auto& link : engines.profile.link) link.loss = 0.01;
   const RunResult result = run_engines(engines, trace);
-  SIM_CHECK(result.messages == 48, "many_partial: %llu messages", static_cast<Ull>(result.messages));
+  SIM_CHECK(result.messages == 48, "many_partial: %llu messages",
+            static_cast<Ull>(result.messages));
 }
 
 // ARP requests and replies are lost at first.
@@ -72,8 +81,8 @@ void engine_lost_arp(uint64_t seed, FILE* trace) {
         return arp && dropped < 2 ? (dropped++, true) : false;
       });
     });
-    SIM_CHECK(dropped == 2 && result.messages == 10, "lost_arp: %llu dropped, %llu messages", static_cast<Ull>(dropped),
-              static_cast<Ull>(result.messages));
+    SIM_CHECK(dropped == 2 && result.messages == 10, "lost_arp: %llu dropped, %llu messages",
+              static_cast<Ull>(dropped), static_cast<Ull>(result.messages));
   }
 }
 
@@ -88,8 +97,10 @@ void engine_bad_nic(uint64_t seed, FILE* trace) {
   }
   run_engines(engines, trace, nullptr, [](EngineRun* run) {
     SIM_CHECK(run->host(0).faults_injected() > 100, "bad_nic: nothing happened");
-    SIM_CHECK(read(run->host(0).counters().drop_checksum) + read(run->host(0).counters().drop_malformed) > 0,
-              "bad_nic: no damage was seen");
+    SIM_CHECK(
+        read(run->host(0).counters().drop_checksum) + read(run->host(0).counters().drop_malformed) >
+            0,
+        "bad_nic: no damage was seen");
   });
 }
 
@@ -101,7 +112,8 @@ void engine_application_dies(uint64_t seed, FILE* trace) {
     engines.profile.plan = send_plan(500, 2000, true, EndAction::kNone, microseconds(5));
     engines.profile.crash_application_at[i % 2] = microseconds(static_cast<int64_t>(200 + 150 * i));
     run_engines(engines, trace, nullptr, [i](EngineRun* run) {
-      SIM_CHECK(run->host(static_cast<int>(i % 2)).app(0).removed(), "application_dies: the lane was not removed");
+      SIM_CHECK(run->host(static_cast<int>(i % 2)).app(0).removed(),
+                "application_dies: the lane was not removed");
     });
   }
 }
@@ -114,7 +126,8 @@ void engine_service_restarts(uint64_t seed, FILE* trace) {
   engines.profile.restart_host_at[0] = milliseconds(2);
   engines.profile.run_min = seconds(3);
   const RunResult result = run_engines(engines, trace);
-  SIM_CHECK(result.messages >= 200, "service_restarts: %llu messages", static_cast<Ull>(result.messages));
+  SIM_CHECK(result.messages >= 200, "service_restarts: %llu messages",
+            static_cast<Ull>(result.messages));
 }
 
 constexpr Scenario kScenarios[] = {

@@ -12,7 +12,8 @@ namespace {
 using wire::PacketType;
 using Ull = unsigned long long;
 
-// The receiver stops with a small pool, then takes everything; the packets that would say so at once are lost.
+// The receiver stops with a small pool, then takes everything; the packets that would say so at
+// once are lost.
 void zero_window_reopen(uint64_t seed, FILE* trace) {
   for (bool lose_update : {false, true}) {
     Profile profile = plain_profile(seed);
@@ -35,11 +36,13 @@ void zero_window_reopen(uint64_t seed, FILE* trace) {
       if (all.ns == 0 && run.oracle().messages_received() == 400) all = run.clock().now();
     };
     const RunResult result = run.run();
-    SIM_CHECK(at_resume < 100, "zero_window: the receiver did not stop (%llu messages)", static_cast<Ull>(at_resume));
-    SIM_CHECK(result.messages == 400, "zero_window: %llu messages", static_cast<Ull>(result.messages));
+    SIM_CHECK(at_resume < 100, "zero_window: the receiver did not stop (%llu messages)",
+              static_cast<Ull>(at_resume));
+    SIM_CHECK(result.messages == 400, "zero_window: %llu messages",
+              static_cast<Ull>(result.messages));
     const Duration took = all - resume;
-    SIM_CHECK(took < (lose_update ? milliseconds(700) : milliseconds(20)), "zero_window: took %lld us after reopening",
-              static_cast<long long>(took.ns / 1000));
+    SIM_CHECK(took < (lose_update ? milliseconds(700) : milliseconds(20)),
+              "zero_window: took %lld us after reopening", static_cast<long long>(took.ns / 1000));
   }
 }
 
@@ -50,7 +53,8 @@ void slow_receiver(uint64_t seed, FILE* trace) {
   profile.plan = send_plan(300, 4000, false);
   profile.run_min = seconds(1);
   const RunResult result = run_profile(profile, trace);
-  SIM_CHECK(result.messages == 300, "slow_receiver: %llu messages", static_cast<Ull>(result.messages));
+  SIM_CHECK(result.messages == 300, "slow_receiver: %llu messages",
+            static_cast<Ull>(result.messages));
   // Back-pressure, not loss, slows the sender down.
   SIM_CHECK(result.transports[0].retransmitted_packets < 300, "slow_receiver: %llu retransmissions",
             static_cast<Ull>(result.transports[0].retransmitted_packets));
@@ -77,12 +81,14 @@ void stopped_neighbour(uint64_t seed, FILE* trace) {
     }
   };
   run.on_step = [&] {
-    if (done.ns == 0 && run.host(1).app(1).delivered() > 0 && run.oracle().messages_received() >= 500) {
+    if (done.ns == 0 && run.host(1).app(1).delivered() > 0 &&
+        run.oracle().messages_received() >= 500) {
       done = run.clock().now();
     }
   };
   const RunResult result = run.run();
-  SIM_CHECK(result.messages == 1000, "stopped_neighbour: %llu messages", static_cast<Ull>(result.messages));
+  SIM_CHECK(result.messages == 1000, "stopped_neighbour: %llu messages",
+            static_cast<Ull>(result.messages));
   SIM_CHECK(since_start(done) < milliseconds(50), "stopped_neighbour: the other took %lld us",
             static_cast<long long>(since_start(done).ns / 1000));
 }
@@ -99,7 +105,8 @@ void restart_same_tuple(uint64_t seed, FILE* trace) {
     const RunResult result = run_profile(profile, trace, [](TransportRun* run) {
       run->clock().after(milliseconds(2900), [run] {
         const Life* second = find_life(run->oracle(), 0, 1);
-        SIM_CHECK(second != nullptr && second->state != Life::State::kFailed, "restart: the second open failed");
+        SIM_CHECK(second != nullptr && second->state != Life::State::kFailed,
+                  "restart: the second open failed");
       });
     });
     SIM_CHECK(result.messages >= 100, "restart: %llu messages", static_cast<Ull>(result.messages));
@@ -110,17 +117,20 @@ void simultaneous_close(uint64_t seed, FILE* trace) {
   for (uint64_t i = 0; i < 20; i++) {
     Profile profile = plain_profile(seed + i);
     profile.opens[0] = 3;
-    profile.plan = send_plan(20, 900, true, EndAction::kClose, microseconds(static_cast<int64_t>(i)));
+    profile.plan =
+        send_plan(20, 900, true, EndAction::kClose, microseconds(static_cast<int64_t>(i)));
     if (i % 2 == 1) profile.link[0].loss = profile.link[1].loss = 0.1;
     TransportRun run(profile, trace);
     run.run();
     uint32_t closed = 0;
     for (const Life& life : run.oracle().lives()) {
-      SIM_CHECK(life.reason == ipc::kEndClosed || life.reason == ipc::kEndClosedByPeer || life.reason == ipc::kEndReset,
+      SIM_CHECK(life.reason == ipc::kEndClosed || life.reason == ipc::kEndClosedByPeer ||
+                    life.reason == ipc::kEndReset,
                 "simultaneous_close: reason %u", life.reason);
       if (life.reason != ipc::kEndReset) closed++;
     }
-    SIM_CHECK(closed >= 3, "simultaneous_close: only %u of %zu ended in order", closed, run.oracle().lives().size());
+    SIM_CHECK(closed >= 3, "simultaneous_close: only %u of %zu ended in order", closed,
+              run.oracle().lives().size());
   }
 }
 
@@ -132,11 +142,12 @@ void close_to_stopped_receiver(uint64_t seed, FILE* trace) {
   profile.run_min = milliseconds(300);
   TransportRun run(profile, trace);
   const RunResult result = run.run();
-  SIM_CHECK(result.messages == 200, "close_to_stopped: %llu messages", static_cast<Ull>(result.messages));
-  SIM_CHECK(find_life(run.oracle(), 0)->reason == ipc::kEndClosed, "close_to_stopped: opener ended with %u",
-            find_life(run.oracle(), 0)->reason);
-  SIM_CHECK(find_life(run.oracle(), 1)->reason == ipc::kEndClosedByPeer, "close_to_stopped: acceptor ended with %u",
-            find_life(run.oracle(), 1)->reason);
+  SIM_CHECK(result.messages == 200, "close_to_stopped: %llu messages",
+            static_cast<Ull>(result.messages));
+  SIM_CHECK(find_life(run.oracle(), 0)->reason == ipc::kEndClosed,
+            "close_to_stopped: opener ended with %u", find_life(run.oracle(), 0)->reason);
+  SIM_CHECK(find_life(run.oracle(), 1)->reason == ipc::kEndClosedByPeer,
+            "close_to_stopped: acceptor ended with %u", find_life(run.oracle(), 1)->reason);
 }
 
 // The reset of an abort is lost: the peer must find out by itself.
@@ -159,7 +170,8 @@ void abort_reset_lost(uint64_t seed, FILE* trace) {
   const RunResult result = run.run();
   const Life* acceptor = find_life(run.oracle(), 1);
   SIM_CHECK(result.links[0].exact_drops == 1, "abort_reset_lost: no reset was sent");
-  SIM_CHECK(acceptor != nullptr && acceptor->reason == ipc::kEndReset && since_start(acceptor->ended) < seconds(3),
+  SIM_CHECK(acceptor != nullptr && acceptor->reason == ipc::kEndReset &&
+                since_start(acceptor->ended) < seconds(3),
             "abort_reset_lost: the peer learned nothing");
 }
 
@@ -172,7 +184,8 @@ void idle_for_long(uint64_t seed, FILE* trace) {
   TransportRun run(profile, trace);
   const RunResult result = run.run();
   SIM_CHECK(result.messages == 6, "idle: %llu messages", static_cast<Ull>(result.messages));
-  SIM_CHECK(result.links[0].sent < 2000, "idle: %llu packets", static_cast<Ull>(result.links[0].sent));
+  SIM_CHECK(result.links[0].sent < 2000, "idle: %llu packets",
+            static_cast<Ull>(result.links[0].sent));
 }
 
 void connect_refused(uint64_t seed, FILE* trace) {
@@ -199,8 +212,8 @@ void connect_to_nobody(uint64_t seed, FILE* trace) {
   const Life* life = find_life(run.oracle(), 0);
   SIM_CHECK(life != nullptr && life->state == Life::State::kFailed, "connect_to_nobody: it did");
   const Duration after = since_start(life->ended);
-  SIM_CHECK(after > milliseconds(1900) && after < milliseconds(2600), "connect_to_nobody: told after %lld ms",
-            static_cast<long long>(after.ns / 1'000'000));
+  SIM_CHECK(after > milliseconds(1900) && after < milliseconds(2600),
+            "connect_to_nobody: told after %lld ms", static_cast<long long>(after.ns / 1'000'000));
 }
 
 void small_peer_mss(uint64_t seed, FILE* trace) {
@@ -226,7 +239,8 @@ void bundles_lossy(uint64_t seed, FILE* trace) {
   const RunResult result = run_profile(profile, trace);
   SIM_CHECK(result.messages == 10'000 && result.links[0].losses > 10, "bundles: %llu messages",
             static_cast<Ull>(result.messages));
-  SIM_CHECK(result.links[0].sent < 2500, "bundles: %llu packets for 5000 small messages", static_cast<Ull>(result.links[0].sent));
+  SIM_CHECK(result.links[0].sent < 2500, "bundles: %llu packets for 5000 small messages",
+            static_cast<Ull>(result.links[0].sent));
 }
 
 void eight_mib_lossy(uint64_t seed, FILE* trace) {
@@ -235,7 +249,8 @@ void eight_mib_lossy(uint64_t seed, FILE* trace) {
   profile.link[0].loss = profile.link[1].loss = 0.01;
   profile.shape[0].tx_buffers = 6000;
   const RunResult result = run_profile(profile, trace);
-  SIM_CHECK(result.messages == 2 && result.bytes == 16 << 20, "8mib: %llu bytes", static_cast<Ull>(result.bytes));
+  SIM_CHECK(result.messages == 2 && result.bytes == 16 << 20, "8mib: %llu bytes",
+            static_cast<Ull>(result.bytes));
 }
 
 void tiny_pools(uint64_t seed, FILE* trace) {
@@ -269,7 +284,8 @@ void flow_slots_exhausted(uint64_t seed, FILE* trace) {
   };
   run.run();
   const auto& lives = run.oracle().lives();
-  const auto failed = std::count_if(lives.begin(), lives.end(), [](const Life& l) { return l.state == Life::State::kFailed; });
+  const auto failed = std::count_if(lives.begin(), lives.end(),
+                                    [](const Life& l) { return l.state == Life::State::kFailed; });
   SIM_CHECK(failed == 4, "flow_slots_exhausted: %d of 6 refused, want 4", static_cast<int>(failed));
 }
 
@@ -286,7 +302,8 @@ void many_flows(uint64_t seed, FILE* trace) {
   profile.open_spread = milliseconds(30);
   profile.plan = send_plan(20, 300, true, EndAction::kClose, microseconds(500));
   const RunResult result = run_profile(profile, trace);
-  SIM_CHECK(result.messages > 20'000, "many_flows: %llu messages", static_cast<Ull>(result.messages));
+  SIM_CHECK(result.messages > 20'000, "many_flows: %llu messages",
+            static_cast<Ull>(result.messages));
 }
 
 constexpr Scenario kScenarios[] = {

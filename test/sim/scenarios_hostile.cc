@@ -13,7 +13,8 @@ namespace {
 using wire::PacketType;
 using Ull = unsigned long long;
 
-std::vector<uint8_t> forge(const FourTuple& from, const wire::PacketHeader& header, std::span<const uint8_t> payload = {}) {
+std::vector<uint8_t> forge(const FourTuple& from, const wire::PacketHeader& header,
+                           std::span<const uint8_t> payload = {}) {
   std::vector<uint8_t> packet(wire::kHeaderSize + payload.size());
   wire::encode_packet_header(header, {}, packet);
   std::copy(payload.begin(), payload.end(), packet.begin() + wire::kHeaderSize);
@@ -50,18 +51,22 @@ void forged_resets(uint64_t seed, FILE* trace) {
         wire::PacketHeader header;
         header.type = random->chance(0.8) ? PacketType::kReset
                                           : static_cast<PacketType>(random->between(4, 7));
-        if (header.type == PacketType::kReset && random->chance(0.5)) header.flags = wire::kFlagReflected;
+        if (header.type == PacketType::kReset && random->chance(0.5))
+          header.flags = wire::kFlagReflected;
         header.tag = random->chance(0.1) ? 0 : static_cast<uint32_t>(random->next());
         header.sequence = static_cast<uint32_t>(random->next());
         header.ack = static_cast<uint32_t>(random->next());
         header.window = static_cast<uint16_t>(random->next());
-        run->inject(host, forge({host_address(1 - host), host_address(host), ports[1 - host], ports[host]}, header));
+        run->inject(
+            host, forge({host_address(1 - host), host_address(host), ports[1 - host], ports[host]},
+                        header));
         forged++;
       });
     }
   });
   SIM_CHECK(forged >= 400, "forged_resets: only %llu", static_cast<Ull>(forged));
-  SIM_CHECK(result.messages == 800, "forged_resets: %llu messages", static_cast<Ull>(result.messages));
+  SIM_CHECK(result.messages == 800, "forged_resets: %llu messages",
+            static_cast<Ull>(result.messages));
   SIM_CHECK(result.transports[0].flows_reset == 0 && result.transports[1].flows_reset == 0,
             "forged_resets: a flow was reset");
 }
@@ -78,12 +83,13 @@ void replayed_packets(uint64_t seed, FILE* trace) {
       link.reorder_delay = milliseconds(20);
     }
     const RunResult result = run_profile(profile, trace);
-    SIM_CHECK(result.links[0].replayed > 50, "replayed_packets: only %llu", static_cast<Ull>(result.links[0].replayed));
+    SIM_CHECK(result.links[0].replayed > 50, "replayed_packets: only %llu",
+              static_cast<Ull>(result.links[0].replayed));
   }
 }
 
-// Opens that are never confirmed: memory of them is bounded, no application hears of them, flows that live go on,
-// and soon after the flood new ones come through again.
+// Opens that are never confirmed: memory of them is bounded, no application hears of them, flows
+// that live go on, and soon after the flood new ones come through again.
 void handshake_flood(uint64_t seed, FILE* trace) {
   Profile profile = plain_profile(seed);
   profile.opens[0] = 2;
@@ -96,30 +102,35 @@ void handshake_flood(uint64_t seed, FILE* trace) {
     auto random = std::make_shared<SimRandom>(7);
     for (int i = 0; i < 4000; i++) {
       r->clock().after(milliseconds(2) + microseconds(10 * i), [r, random, &most] {
-        const FourTuple from{0x0b000000 + static_cast<uint32_t>(random->below(5000)), host_address(1),
-                             static_cast<Port>(random->between(1, 65535)), kListenPort};
+        const FourTuple from{0x0b000000 + static_cast<uint32_t>(random->below(5000)),
+                             host_address(1), static_cast<Port>(random->between(1, 65535)),
+                             kListenPort};
         r->inject(1, forge_open(from, random.get()));
         most = std::max(most, r->host(1).transport().flow_count());
       });
     }
-    r->clock().after(milliseconds(1500), [r] { r->host(0).open(0, 42000, kListenPort, FlowPlan{}); });
+    r->clock().after(milliseconds(1500),
+                     [r] { r->host(0).open(0, 42000, kListenPort, FlowPlan{}); });
     r->clock().after(milliseconds(100), [r] {
       for (const Life& life : r->oracle().lives()) {
-        SIM_CHECK(life.state == Life::State::kLive, "handshake_flood: life %u is no longer live", life.uid);
+        SIM_CHECK(life.state == Life::State::kLive, "handshake_flood: life %u is no longer live",
+                  life.uid);
       }
     });
   };
   run.run();
   uint32_t accepted = 0;
   for (const Life& life : run.oracle().lives()) {
-    SIM_CHECK(life.state != Life::State::kFailed, "handshake_flood: life %u could not connect", life.uid);
+    SIM_CHECK(life.state != Life::State::kFailed, "handshake_flood: life %u could not connect",
+              life.uid);
     if (life.host == 1) accepted++;
   }
   SIM_CHECK(most > 16 && most <= 32 + 3, "handshake_flood: %u flows at once", most);
   SIM_CHECK(accepted <= 3, "handshake_flood: the application heard of %u flows", accepted);
 }
 
-// Packets of a live flow with changed fields and good checksums: content may suffer, the hosts may not.
+// Packets of a live flow with changed fields and good checksums: content may suffer, the hosts may
+// not.
 void hostile_packets(uint64_t seed, FILE* trace) {
   for (uint64_t i = 0; i < 20; i++) {
     Profile profile = plain_profile(seed + i);
@@ -144,13 +155,17 @@ void hostile_packets(uint64_t seed, FILE* trace) {
           std::vector<uint8_t> payload(bytes.begin() + kDatagramHeaderSize, bytes.end());
           const uint64_t flips = random->between(1, 3);
           for (uint64_t f = 0; f < flips; f++) {
-            const size_t reach = random->chance(0.8) ? std::min<size_t>(payload.size(), 48) : payload.size();
-            payload[random->below(reach)] ^= static_cast<uint8_t>(random->chance(0.5) ? 1 << random->below(8) : random->next());
+            const size_t reach =
+                random->chance(0.8) ? std::min<size_t>(payload.size(), 48) : payload.size();
+            payload[random->below(reach)] ^=
+                static_cast<uint8_t>(random->chance(0.5) ? 1 << random->below(8) : random->next());
           }
           if (random->chance(0.1)) payload.resize(random->below(payload.size() + 1));
           const FourTuple tuple{host_address(direction), host_address(1 - direction),
-                                static_cast<Port>(bytes[8] << 8 | bytes[9]), static_cast<Port>(bytes[10] << 8 | bytes[11])};
-          run->inject(1 - direction, make_datagram(tuple.local_ip, tuple.local_port, tuple.remote_ip, tuple.remote_port, payload));
+                                static_cast<Port>(bytes[8] << 8 | bytes[9]),
+                                static_cast<Port>(bytes[10] << 8 | bytes[11])};
+          run->inject(1 - direction, make_datagram(tuple.local_ip, tuple.local_port,
+                                                   tuple.remote_ip, tuple.remote_port, payload));
           return random->chance(0.5);
         });
       }
@@ -170,11 +185,13 @@ void garbage(uint64_t seed, FILE* trace) {
       run->clock().after(microseconds(3 * i), [run, random] {
         std::vector<uint8_t> payload(random->below(120));
         for (uint8_t& byte : payload) byte = static_cast<uint8_t>(random->next());
-        if (!payload.empty() && random->chance(0.7)) payload[0] = static_cast<uint8_t>(0x10 | random->between(1, 7));
+        if (!payload.empty() && random->chance(0.7))
+          payload[0] = static_cast<uint8_t>(0x10 | random->between(1, 7));
         const int host = static_cast<int>(random->below(2));
         const Port ports[2] = {40000, kListenPort};
         const Port from = random->chance(0.5) ? ports[1 - host] : static_cast<Port>(random->next());
-        run->inject(host, make_datagram(host_address(1 - host), from, host_address(host), ports[host], payload));
+        run->inject(host, make_datagram(host_address(1 - host), from, host_address(host),
+                                        ports[host], payload));
       });
     }
   });
@@ -182,8 +199,10 @@ void garbage(uint64_t seed, FILE* trace) {
 }
 
 constexpr Scenario kScenarios[] = {
-    {"forged_resets", forged_resets},     {"replayed_packets", replayed_packets},
-    {"handshake_flood", handshake_flood}, {"hostile_packets", hostile_packets},
+    {"forged_resets", forged_resets},
+    {"replayed_packets", replayed_packets},
+    {"handshake_flood", handshake_flood},
+    {"hostile_packets", hostile_packets},
     {"garbage", garbage},
 };
 

@@ -15,9 +15,11 @@ void clean(uint64_t seed, FILE* trace) {
   profile.opens[0] = profile.opens[1] = 4;
   profile.plan = send_plan(300, 3000, true);
   const RunResult result = run_profile(profile, trace);
-  SIM_CHECK(result.messages == 8 * 2 * 300, "clean: %llu messages", static_cast<unsigned long long>(result.messages));
+  SIM_CHECK(result.messages == 8 * 2 * 300, "clean: %llu messages",
+            static_cast<unsigned long long>(result.messages));
   for (const auto& counters : result.transports) {
-    // A tail probe may go out when the first window waits in the NIC's queue for longer than a guess.
+    // A tail probe may go out when the first window waits in the NIC's queue for longer than a
+    // guess.
     SIM_CHECK(counters.retransmitted_packets == counters.tail_probes && counters.timeouts == 0,
               "clean: %llu retransmissions, %llu timeouts without loss",
               static_cast<unsigned long long>(counters.retransmitted_packets),
@@ -40,7 +42,8 @@ void lost_tail(uint64_t seed, FILE* trace) {
         return *data >= 10 && *data < 10 + drops;
       });
       run->on_step = [run, &delivered] {
-        if (delivered.ns == 0 && run->oracle().messages_received() == 10) delivered = run->clock().now();
+        if (delivered.ns == 0 && run->oracle().messages_received() == 10)
+          delivered = run->clock().now();
       };
     });
     SIM_CHECK(result.links[0].exact_drops == drops, "lost_tail: dropped nothing");
@@ -62,9 +65,11 @@ void lost_handshake_each_packet(uint64_t seed, FILE* trace) {
           return plan;
         };
         const RunResult result = run_profile(profile, trace, [=](TransportRun* run) {
-          run->link(direction).drop_if([index](uint64_t i, std::span<const uint8_t>) { return i == index; });
+          run->link(direction).drop_if(
+              [index](uint64_t i, std::span<const uint8_t>) { return i == index; });
         });
-        SIM_CHECK(result.messages == 3, "lost_handshake: packet %llu of direction %d lost: %llu messages arrive",
+        SIM_CHECK(result.messages == 3,
+                  "lost_handshake: packet %llu of direction %d lost: %llu messages arrive",
                   static_cast<unsigned long long>(index), direction,
                   static_cast<unsigned long long>(result.messages));
       }
@@ -82,12 +87,15 @@ void blackhole_then_heal(uint64_t seed, FILE* trace) {
   cut(&profile, 1, microseconds(300), milliseconds(1800));
   uint64_t at_heal = 0, later = 0;
   const RunResult result = run_profile(profile, trace, [&](TransportRun* run) {
-    run->clock().after(milliseconds(1800), [&at_heal, run] { at_heal = run->oracle().messages_received(); });
-    run->clock().after(milliseconds(2400), [&later, run] { later = run->oracle().messages_received(); });
+    run->clock().after(milliseconds(1800),
+                       [&at_heal, run] { at_heal = run->oracle().messages_received(); });
+    run->clock().after(milliseconds(2400),
+                       [&later, run] { later = run->oracle().messages_received(); });
   });
   SIM_CHECK(result.links[0].blackholed > 0 && at_heal < 24000, "blackhole: came too late");
   SIM_CHECK(later > at_heal, "blackhole: no progress 600 ms after it ended");
-  SIM_CHECK(result.messages == 24000, "blackhole: %llu messages", static_cast<unsigned long long>(result.messages));
+  SIM_CHECK(result.messages == 24000, "blackhole: %llu messages",
+            static_cast<unsigned long long>(result.messages));
 }
 
 // Cut for longer than the dead time: both ends are told, within the dead time and a little.
@@ -112,12 +120,14 @@ void blackhole_kills(uint64_t seed, FILE* trace) {
     }
     TransportRun run(profile, trace);
     const RunResult result = run.run();
-    SIM_CHECK(result.transports[0].flows_timed_out == 3 && result.transports[1].flows_timed_out == 3,
-              "blackhole_kills: %llu and %llu flows given up",
-              static_cast<unsigned long long>(result.transports[0].flows_timed_out),
-              static_cast<unsigned long long>(result.transports[1].flows_timed_out));
+    SIM_CHECK(
+        result.transports[0].flows_timed_out == 3 && result.transports[1].flows_timed_out == 3,
+        "blackhole_kills: %llu and %llu flows given up",
+        static_cast<unsigned long long>(result.transports[0].flows_timed_out),
+        static_cast<unsigned long long>(result.transports[1].flows_timed_out));
     for (const Life& life : run.oracle().lives()) {
-      SIM_CHECK(life.reason == ipc::kEndTimeout, "blackhole_kills: life %u ended for reason %u", life.uid, life.reason);
+      SIM_CHECK(life.reason == ipc::kEndTimeout, "blackhole_kills: life %u ended for reason %u",
+                life.uid, life.reason);
       const Duration after = since_start(life.ended);
       SIM_CHECK(after > seconds(4) && after < seconds(8), "blackhole_kills: given up after %lld ms",
                 static_cast<long long>(after.ns / 1'000'000));
@@ -134,45 +144,59 @@ void one_way_loss(uint64_t seed, FILE* trace) {
     cut(&profile, direction, microseconds(400), milliseconds(2500));
     const RunResult result = run_profile(profile, trace);
     SIM_CHECK(result.links[direction].blackholed > 0, "one_way_loss: came too late");
-    SIM_CHECK(result.messages == 12000, "one_way_loss: %llu messages", static_cast<unsigned long long>(result.messages));
+    SIM_CHECK(result.messages == 12000, "one_way_loss: %llu messages",
+              static_cast<unsigned long long>(result.messages));
   }
 }
 
-void faulty(uint64_t seed, FILE* trace, const char* name, void (*make)(LinkConfig*), uint64_t LinkCounters::*count) {
+void faulty(uint64_t seed, FILE* trace, const char* name, void (*make)(LinkConfig*),
+            uint64_t LinkCounters::*count) {
   Profile profile = plain_profile(seed);
   profile.opens[0] = 2;
   profile.opens[1] = 2;
   profile.plan = send_plan(400, 2500, true, EndAction::kClose);
   for (auto& link : profile.link) make(&link);
   const RunResult result = run_profile(profile, trace);
-  SIM_CHECK(result.links[0].*count > 10 && result.links[1].*count > 10, "%s: the fault did not happen", name);
+  SIM_CHECK(result.links[0].*count > 10 && result.links[1].*count > 10,
+            "%s: the fault did not happen", name);
 }
 
 void reorder_heavy(uint64_t seed, FILE* trace) {
-  faulty(seed, trace, "reorder_heavy", [](LinkConfig* link) {
-    link->reorder = 0.3;
-    link->reorder_delay = microseconds(500);
-  }, &LinkCounters::reordered);
+  faulty(
+      seed, trace, "reorder_heavy",
+      [](LinkConfig* link) {
+        link->reorder = 0.3;
+        link->reorder_delay = microseconds(500);
+      },
+      &LinkCounters::reordered);
 }
 
 void duplicate_everything(uint64_t seed, FILE* trace) {
-  faulty(seed, trace, "duplicate_everything", [](LinkConfig* link) { link->duplicate = 1; }, &LinkCounters::duplicates);
+  faulty(
+      seed, trace, "duplicate_everything", [](LinkConfig* link) { link->duplicate = 1; },
+      &LinkCounters::duplicates);
 }
 
 void corrupt_everything_10pct(uint64_t seed, FILE* trace) {
-  faulty(seed, trace, "corrupt", [](LinkConfig* link) { link->corrupt = 0.1; }, &LinkCounters::corrupted);
+  faulty(
+      seed, trace, "corrupt", [](LinkConfig* link) { link->corrupt = 0.1; },
+      &LinkCounters::corrupted);
 }
 
 void burst_loss(uint64_t seed, FILE* trace) {
-  faulty(seed, trace, "burst_loss", [](LinkConfig* link) {
-    link->burst_enter = 0.01;
-    link->burst_leave = 0.1;
-    link->burst_loss = 1;
-  }, &LinkCounters::losses);
+  faulty(
+      seed, trace, "burst_loss",
+      [](LinkConfig* link) {
+        link->burst_enter = 0.01;
+        link->burst_leave = 0.1;
+        link->burst_loss = 1;
+      },
+      &LinkCounters::losses);
 }
 
 void loss_30pct(uint64_t seed, FILE* trace) {
-  faulty(seed, trace, "loss_30pct", [](LinkConfig* link) { link->loss = 0.3; }, &LinkCounters::losses);
+  faulty(
+      seed, trace, "loss_30pct", [](LinkConfig* link) { link->loss = 0.3; }, &LinkCounters::losses);
 }
 
 // Only acknowledgements are lost: cumulative acks must make up for it.
@@ -195,7 +219,8 @@ void short_queue(uint64_t seed, FILE* trace) {
     link.queue_packets = 16;
   }
   const RunResult result = run_profile(profile, trace);
-  SIM_CHECK(result.messages == 2000 && result.links[0].queue_drops > 0, "short_queue: %llu messages, %llu drops",
+  SIM_CHECK(result.messages == 2000 && result.links[0].queue_drops > 0,
+            "short_queue: %llu messages, %llu drops",
             static_cast<unsigned long long>(result.messages),
             static_cast<unsigned long long>(result.links[0].queue_drops));
 }

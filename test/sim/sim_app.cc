@@ -12,7 +12,10 @@ using transport::FlowRef;
 using transport::RequestStatus;
 
 SimApp::SimApp(RunState* run, int host, uint32_t index, uint64_t seed)
-    : run_(run), host_(host), random_(seed), store_(std::make_unique<ArrayStore>(run->profile->shape[host])) {
+    : run_(run),
+      host_(host),
+      random_(seed),
+      store_(std::make_unique<ArrayStore>(run->profile->shape[host])) {
   const std::vector<Appetite>& appetites = run->profile->appetite[host];
   if (index < appetites.size()) appetite_ = appetites[index];
   by_slot_.resize(run->profile->shape[host].flow_slots);
@@ -26,8 +29,8 @@ void SimApp::open(const FourTuple& tuple, const FlowPlan& plan) {
   Flow& flow = flows_.emplace_back();
   flow.plan = plan;
   flow.life = run_->oracle->open(host_, tuple, true);
-  const RequestStatus status = transport_->open(run_->clock->now(), tuple, store_.get(), flows_.size(),
-                                                1, &flow.handle);
+  const RequestStatus status =
+      transport_->open(run_->clock->now(), tuple, store_.get(), flows_.size(), 1, &flow.handle);
   if (status != RequestStatus::kOk) {
     run_->oracle->connect_failed(flow.life);
     return;
@@ -37,7 +40,8 @@ void SimApp::open(const FourTuple& tuple, const FlowPlan& plan) {
 
 SimApp::Flow* SimApp::by_ref(FlowRef ref) {
   Flow* flow = by_slot_[ipc::flow_ref_slot(ref)];
-  SIM_CHECK(flow != nullptr && flow->ref == ref, "host %d: delivery for flow %08x, which it does not know", host_, ref);
+  SIM_CHECK(flow != nullptr && flow->ref == ref,
+            "host %d: delivery for flow %08x, which it does not know", host_, ref);
   return flow;
 }
 
@@ -51,16 +55,17 @@ void SimApp::learn(Flow* flow, FlowRef ref) {
 void SimApp::on_event(const transport::TransportEvent& event) {
   using Kind = transport::TransportEvent::Kind;
   if (event.kind == Kind::kEnded) return;
-  SIM_CHECK(event.cookie >= 1 && event.cookie <= flows_.size(), "host %d: event with cookie %llu", host_,
-            static_cast<unsigned long long>(event.cookie));
+  SIM_CHECK(event.cookie >= 1 && event.cookie <= flows_.size(), "host %d: event with cookie %llu",
+            host_, static_cast<unsigned long long>(event.cookie));
   Flow& flow = flows_[event.cookie - 1];
   SIM_CHECK(event.tuple == flow.life->tuple, "host %d: connect event with another tuple", host_);
   if (event.kind == Kind::kConnected) {
     SIM_CHECK(event.flow == flow.handle, "host %d: connect event with another handle", host_);
     learn(&flow, event.store_flow);
   } else {
-    SIM_CHECK(event.error == ECONNREFUSED || event.error == ETIMEDOUT || (dead_ && event.error != 0),
-              "host %d: connect failed with error %d", host_, event.error);
+    SIM_CHECK(
+        event.error == ECONNREFUSED || event.error == ETIMEDOUT || (dead_ && event.error != 0),
+        "host %d: connect failed with error %d", host_, event.error);
     if (flow.life->state == Life::State::kOpening) run_->oracle->connect_failed(flow.life);
     std::erase(live_, &flow);
   }
@@ -121,11 +126,13 @@ bool SimApp::take_one() {
 
 bool SimApp::begin_message(Flow* flow) {
   const FlowPlan& plan = flow->plan;
-  if (flow->life->lengths.size() >= plan.messages || run_->bytes_left == 0 || run_->winding_down) return false;
+  if (flow->life->lengths.size() >= plan.messages || run_->bytes_left == 0 || run_->winding_down)
+    return false;
   if (plan.echo && flow->echoes == 0) return false;
   // Mostly small: the square of a uniform number.
   const double u = random_.unit();
-  uint32_t length = plan.size_min + static_cast<uint32_t>(u * u * (plan.size_max - plan.size_min + 1));
+  uint32_t length =
+      plan.size_min + static_cast<uint32_t>(u * u * (plan.size_max - plan.size_min + 1));
   length = std::min(length, plan.size_max);
   flow->index = run_->oracle->begin_message(flow->life, length);
   flow->length = flow->life->lengths.back();
@@ -190,10 +197,12 @@ void SimApp::end(Flow* flow, EndAction action) {
 }
 
 void SimApp::end_if_due(Flow* flow, Instant* next) {
-  if (flow->ending || flow->ref == transport::kNoFlow || flow->plan.end == EndAction::kNone || flow->life->over()) {
+  if (flow->ending || flow->ref == transport::kNoFlow || flow->plan.end == EndAction::kNone ||
+      flow->life->over()) {
     return;
   }
-  const bool sent_all = flow->length == 0 && (flow->life->lengths.size() >= flow->plan.messages || run_->bytes_left == 0);
+  const bool sent_all = flow->length == 0 && (flow->life->lengths.size() >= flow->plan.messages ||
+                                              run_->bytes_left == 0);
   if (!sent_all) return;
   if (flow->end_at == Instant::never()) flow->end_at = run_->clock->now() + flow->plan.end_delay;
   if (flow->end_at > run_->clock->now()) {
@@ -220,8 +229,10 @@ void SimApp::crash() {
   if (dead_) return;
   dead_ = true;
   transport_->abort_store(run_->clock->now(), store_.get(), ipc::kEndReset);
-  SIM_CHECK(store_->tx_owned_by_transport() == 0, "abort_store left %u tx buffers", store_->tx_owned_by_transport());
-  SIM_CHECK(store_->rx_owned_by_transport() == 0, "abort_store left %u rx buffers", store_->rx_owned_by_transport());
+  SIM_CHECK(store_->tx_owned_by_transport() == 0, "abort_store left %u tx buffers",
+            store_->tx_owned_by_transport());
+  SIM_CHECK(store_->rx_owned_by_transport() == 0, "abort_store left %u rx buffers",
+            store_->rx_owned_by_transport());
   SIM_CHECK(transport_->store_flow_count(store_.get()) == 0, "abort_store left %u flows",
             transport_->store_flow_count(store_.get()));
   forget_all();
@@ -238,7 +249,8 @@ void SimApp::close_everything(SimRandom* random, bool all) {
         (run_->profile->contents_checked && !all && !random->chance(0.7))) {
       continue;
     }
-    end(flow, flow->length == 0 && run_->profile->contents_checked ? EndAction::kClose : EndAction::kAbort);
+    end(flow, flow->length == 0 && run_->profile->contents_checked ? EndAction::kClose
+                                                                   : EndAction::kAbort);
   }
 }
 
@@ -247,7 +259,8 @@ bool SimApp::plans_done() const {
   return std::all_of(live_.begin(), live_.end(), [this](const Flow* flow) {
     if (flow->ref == transport::kNoFlow) return false;
     if (flow->ending || flow->length != 0) return flow->length == 0;
-    return flow->plan.echo || run_->bytes_left == 0 || flow->life->lengths.size() >= flow->plan.messages;
+    return flow->plan.echo || run_->bytes_left == 0 ||
+           flow->life->lengths.size() >= flow->plan.messages;
   });
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// SimApp: one application of a simulated host, over an ArrayStore: opens flows, sends what its plans say, takes what is
-// delivered as fast as its appetite allows, and closes or aborts. Reports everything to the oracle. Driven by its
-// TransportHost, which calls work whenever something may have changed.
+// SimApp: one application of a simulated host, over an ArrayStore: opens flows, sends what its
+// plans say, takes what is delivered as fast as its appetite allows, and closes or aborts. Reports
+// everything to the oracle. Driven by its TransportHost, which calls work whenever something may
+// have changed.
 #pragma once
 
 #include <cstdint>
@@ -77,7 +78,7 @@ class SimApp {
   Appetite appetite_;
   std::unique_ptr<ArrayStore> store_;
   transport::Transport* transport_ = nullptr;
-  std::deque<Flow> flows_;          // cookie - 1; never removed
+  std::deque<Flow> flows_;  // cookie - 1; never removed
   std::vector<Flow*> by_slot_;
   std::vector<Flow*> live_;
   Instant next_take_{};

@@ -16,20 +16,22 @@ namespace mn::test {
 namespace {
 
 constexpr unsigned kWallClockMaxS = 120;  // of one run
-constexpr uint64_t kTwiceEvery = 16;      // every so many seeds run twice and must leave the same trace
+constexpr uint64_t kTwiceEvery = 16;  // every so many seeds run twice and must leave the same trace
 
 const char* program = "";
 uint64_t seed_now = 0;
 const char* scenario_now = nullptr;
 
-// An assertion, a sanitizer or a run that hangs: say what to repeat. Only calls that a handler may make.
+// An assertion, a sanitizer or a run that hangs: say what to repeat. Only calls that a handler may
+// make.
 void on_signal(int number) {
   char line[256];
-  const int n = scenario_now != nullptr
-                    ? std::snprintf(line, sizeof(line), "signal %d\nreplay: %s --scenario %s --seed %llu\n", number, program,
-                                    scenario_now, static_cast<unsigned long long>(seed_now))
-                    : std::snprintf(line, sizeof(line), "signal %d\nreplay: %s --seed %llu\n", number, program,
-                                    static_cast<unsigned long long>(seed_now));
+  const int n =
+      scenario_now != nullptr
+          ? std::snprintf(line, sizeof(line), "signal %d\nreplay: %s --scenario %s --seed %llu\n",
+                          number, program, scenario_now, static_cast<unsigned long long>(seed_now))
+          : std::snprintf(line, sizeof(line), "signal %d\nreplay: %s --seed %llu\n", number,
+                          program, static_cast<unsigned long long>(seed_now));
   if (n > 0) (void)!write(2, line, static_cast<size_t>(n));
   signal(SIGABRT, SIG_DFL);
   abort();
@@ -39,7 +41,8 @@ void begin(uint64_t seed, const char* scenario) {
   seed_now = seed;
   scenario_now = scenario;
   if (scenario != nullptr) {
-    set_replay_hint("%s --scenario %s --seed %llu [--trace]", program, scenario, static_cast<unsigned long long>(seed));
+    set_replay_hint("%s --scenario %s --seed %llu [--trace]", program, scenario,
+                    static_cast<unsigned long long>(seed));
   } else {
     set_replay_hint("%s --seed %llu [--trace]", program, static_cast<unsigned long long>(seed));
   }
@@ -113,7 +116,8 @@ int run_forked(uint64_t first, uint64_t last, RandomRun random_run) {
     waitpid(child, &status, 0);
     if (status != 0) failures++;
   }
-  std::printf("%d of %llu seeds failed\n", failures, static_cast<unsigned long long>(last - first + 1));
+  std::printf("%d of %llu seeds failed\n", failures,
+              static_cast<unsigned long long>(last - first + 1));
   return failures == 0 ? 0 : 1;
 }
 
@@ -121,23 +125,31 @@ void run_range(uint64_t first, uint64_t last, RandomRun random_run) {
   timespec before{}, after{};
   clock_gettime(CLOCK_MONOTONIC, &before);
   RunTotals totals;
-  for (uint64_t seed = first; seed <= last; seed++) run_twice_and_compare(seed, random_run, &totals);
+  for (uint64_t seed = first; seed <= last; seed++)
+    run_twice_and_compare(seed, random_run, &totals);
   clock_gettime(CLOCK_MONOTONIC, &after);
-  std::printf("seeds %llu..%llu: %llu messages, %llu bytes, %llu packets (%llu lost), %llu events, %.1f s simulated in %.1f s\n",
-              static_cast<unsigned long long>(first), static_cast<unsigned long long>(last),
-              static_cast<unsigned long long>(totals.messages), static_cast<unsigned long long>(totals.bytes),
-              static_cast<unsigned long long>(totals.packets), static_cast<unsigned long long>(totals.lost),
-              static_cast<unsigned long long>(totals.events), static_cast<double>(totals.virtual_ns) / 1e9,
-              static_cast<double>(after.tv_sec - before.tv_sec) + static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e9);
+  std::printf(
+      "seeds %llu..%llu: %llu messages, %llu bytes, %llu packets (%llu lost), %llu events, %.1f s "
+      "simulated in %.1f s\n",
+      static_cast<unsigned long long>(first), static_cast<unsigned long long>(last),
+      static_cast<unsigned long long>(totals.messages),
+      static_cast<unsigned long long>(totals.bytes),
+      static_cast<unsigned long long>(totals.packets), static_cast<unsigned long long>(totals.lost),
+      static_cast<unsigned long long>(totals.events), static_cast<double>(totals.virtual_ns) / 1e9,
+      static_cast<double>(after.tv_sec - before.tv_sec) +
+          static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e9);
 }
 
 }  // namespace
 
-int sim_main(int argc, char** argv, RandomRun random_run, std::initializer_list<std::span<const Scenario>> scenarios) {
+int sim_main(int argc, char** argv, RandomRun random_run,
+             std::initializer_list<std::span<const Scenario>> scenarios) {
   program = argv[0];
   Arguments arguments;
   if (!parse(argc, argv, &arguments)) {
-    std::fprintf(stderr, "usage: %s --seeds A..B | --fresh N | --seed N | --scenario NAME|all | --list [--trace] [--keep-going]\n",
+    std::fprintf(stderr,
+                 "usage: %s --seeds A..B | --fresh N | --seed N | --scenario NAME|all | --list "
+                 "[--trace] [--keep-going]\n",
                  program);
     return 2;
   }
@@ -150,7 +162,9 @@ int sim_main(int argc, char** argv, RandomRun random_run, std::initializer_list<
     for (const Scenario& scenario : group) {
       if (arguments.list) std::printf("%s\n", scenario.name);
       if (arguments.scenario == nullptr) continue;
-      if (std::strcmp(arguments.scenario, "all") != 0 && std::strcmp(arguments.scenario, scenario.name) != 0) continue;
+      if (std::strcmp(arguments.scenario, "all") != 0 &&
+          std::strcmp(arguments.scenario, scenario.name) != 0)
+        continue;
       found = true;
       begin(arguments.seed, scenario.name);
       if (arguments.keep_going) {
@@ -175,8 +189,10 @@ int sim_main(int argc, char** argv, RandomRun random_run, std::initializer_list<
     begin(arguments.seed, nullptr);
     RunTotals totals;
     const uint64_t hash = random_run(arguments.seed, trace, &totals);
-    std::printf("seed %llu: %llu messages, trace %016llx\n", static_cast<unsigned long long>(arguments.seed),
-                static_cast<unsigned long long>(totals.messages), static_cast<unsigned long long>(hash));
+    std::printf("seed %llu: %llu messages, trace %016llx\n",
+                static_cast<unsigned long long>(arguments.seed),
+                static_cast<unsigned long long>(totals.messages),
+                static_cast<unsigned long long>(hash));
     return 0;
   }
   if (arguments.fresh > 0) {

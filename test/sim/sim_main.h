@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The command line that transport_sim and engine_sim share: which seeds, which scenarios, the same trace twice, and how
-// a failure is repeated.
+// The command line that transport_sim and engine_sim share: which seeds, which scenarios, the same
+// trace twice, and how a failure is repeated.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// SimRun: one simulated run from a profile: two hosts, two links, the workload, then the end: the network is healed,
-// what is outstanding must arrive soon, every flow must close, nothing may be left behind. A broken rule ends the process
-// (sim_fail). A host is a TransportHost or an EngineHost. Scenarios hook in by the profile, on_start and on_step.
+// SimRun: one simulated run from a profile: two hosts, two links, the workload, then the end: the
+// network is healed, what is outstanding must arrive soon, every flow must close, nothing may be
+// left behind. A broken rule ends the process (sim_fail). A host is a TransportHost or an
+// EngineHost. Scenarios hook in by the profile, on_start and on_step.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +35,8 @@ class SimRun {
  public:
   using Setup = typename Host::Setup;
 
-  SimRun(const Profile& profile, FILE* trace_to, const Setup& setup_0 = {}, const Setup& setup_1 = {});
+  SimRun(const Profile& profile, FILE* trace_to, const Setup& setup_0 = {},
+         const Setup& setup_1 = {});
 
   RunResult run();
 
@@ -43,10 +45,13 @@ class SimRun {
   SimLink& link(int direction) { return *links_[direction]; }
   Host& host(int index) { return *hosts_[index]; }
   // Bytes that appear at a host out of nowhere.
-  void inject(int host, const std::vector<uint8_t>& bytes) { hosts_[host]->packet_arrived(bytes, false); }
+  void inject(int host, const std::vector<uint8_t>& bytes) {
+    hosts_[host]->packet_arrived(bytes, false);
+  }
 
-  std::function<void(SimRun*)> on_start;  // when the workload has been scheduled, before the first event
-  std::function<void()> on_step;          // after every event
+  std::function<void(SimRun*)>
+      on_start;                   // when the workload has been scheduled, before the first event
+  std::function<void()> on_step;  // after every event
 
  private:
   void schedule_workload();
@@ -69,7 +74,8 @@ class SimRun {
 };
 
 template <typename Host>
-SimRun<Host>::SimRun(const Profile& profile, FILE* trace_to, const Setup& setup_0, const Setup& setup_1)
+SimRun<Host>::SimRun(const Profile& profile, FILE* trace_to, const Setup& setup_0,
+                     const Setup& setup_1)
     : profile_(profile),
       random_(profile.seed ^ 0x72756e),
       oracle_(profile.seed, &clock_, &trace_),
@@ -78,9 +84,11 @@ SimRun<Host>::SimRun(const Profile& profile, FILE* trace_to, const Setup& setup_
   oracle_.timeouts_allowed = profile.timeouts_allowed;
   oracle_.contents_checked = profile.contents_checked;
   for (int i = 0; i < 2; i++) {
-    if (profile.crash_application_at[i].ns > 0 || profile.restart_host_at[i].ns > 0) oracle_.hosts_die = true;
+    if (profile.crash_application_at[i].ns > 0 || profile.restart_host_at[i].ns > 0)
+      oracle_.hosts_die = true;
     for (const Appetite& appetite : profile.appetite[i]) {
-      if (appetite.gap.ns > 0 || appetite.stopped_from != Instant::never()) oracle_.receivers_stop = true;
+      if (appetite.gap.ns > 0 || appetite.stopped_from != Instant::never())
+        oracle_.receivers_stop = true;
     }
   }
   for (int i = 0; i < 2; i++) {
@@ -88,9 +96,10 @@ SimRun<Host>::SimRun(const Profile& profile, FILE* trace_to, const Setup& setup_
   }
   for (int i = 0; i < 2; i++) {
     Host* receiver = hosts_[1 - i].get();
-    links_[i] = std::make_unique<SimLink>(
-        &clock_, &trace_, random_.next(), profile.link[i],
-        [receiver](std::span<const uint8_t> bytes, bool damaged) { receiver->packet_arrived(bytes, damaged); });
+    links_[i] = std::make_unique<SimLink>(&clock_, &trace_, random_.next(), profile.link[i],
+                                          [receiver](std::span<const uint8_t> bytes, bool damaged) {
+                                            receiver->packet_arrived(bytes, damaged);
+                                          });
     hosts_[i]->connect_to(links_[i].get());
   }
 }
@@ -99,8 +108,10 @@ template <typename Host>
 void SimRun<Host>::schedule_open(int host, Duration at, uint32_t number) {
   const uint32_t app = static_cast<uint32_t>(random_.below(profile_.stores));
   const uint32_t peer_app = static_cast<uint32_t>(random_.below(profile_.stores));
-  const uint32_t port = profile_.tuples > 0 ? static_cast<uint32_t>(random_.below(profile_.tuples)) : number;
-  const Port local = static_cast<Port>(40000 + app * 2000 + port);  // a port belongs to one application
+  const uint32_t port =
+      profile_.tuples > 0 ? static_cast<uint32_t>(random_.below(profile_.tuples)) : number;
+  const Port local =
+      static_cast<Port>(40000 + app * 2000 + port);  // a port belongs to one application
   const FlowPlan plan = profile_.plan(&random_, true);
   clock_.after(at, [this, host, app, local, peer_app, plan] {
     hosts_[host]->open(app, local, static_cast<Port>(kListenPort + peer_app), plan);
@@ -175,18 +186,21 @@ void SimRun<Host>::describe() {
 
 template <typename Host>
 void SimRun<Host>::settle() {
-  const uint64_t slowest = std::min(profile_.link[0].bits_per_second, profile_.link[1].bits_per_second);
+  const uint64_t slowest =
+      std::min(profile_.link[0].bits_per_second, profile_.link[1].bits_per_second);
   Duration limit = profile_.settle_max;
   if (slowest > 0) {
-    limit = limit + nanoseconds(static_cast<int64_t>(profile_.bytes_budget * 80) * (1'000'000'000 / 1000) /
-                                static_cast<int64_t>(slowest / 1000));
+    limit = limit + nanoseconds(static_cast<int64_t>(profile_.bytes_budget * 80) *
+                                (1'000'000'000 / 1000) / static_cast<int64_t>(slowest / 1000));
   }
   // A window needs a round trip; small pools and far hosts make that many.
-  const Duration rtt = profile_.link[0].delay + profile_.link[1].delay + profile_.poll_delay_max * 2;
+  const Duration rtt =
+      profile_.link[0].delay + profile_.link[1].delay + profile_.poll_delay_max * 2;
   limit = limit + rtt * static_cast<int64_t>(profile_.bytes_budget / 500 + 100);
   if (run_until(clock_.now() + limit, [this] { return oracle_.settled(); })) return;
   describe();
-  sim_fail("messages still wait %.3f s after the network was healed", static_cast<double>(limit.ns) / 1e9);
+  sim_fail("messages still wait %.3f s after the network was healed",
+           static_cast<double>(limit.ns) / 1e9);
 }
 
 template <typename Host>
@@ -196,17 +210,19 @@ void SimRun<Host>::close_all() {
     Host* host = hosts_[(first + i) % 2].get();
     host->close_everything(&random_, i == 1);
     host->wake();
-    const bool done = run_until(clock_.now() + seconds(i == 0 ? 2 : 8), [this] { return oracle_.all_over(); });
+    const bool done =
+        run_until(clock_.now() + seconds(i == 0 ? 2 : 8), [this] { return oracle_.all_over(); });
     if (done) break;
     if (i == 0) continue;
     describe();
     sim_fail("flows do not end");
   }
   // Half-open flows and what is left of closed ones go away too.
-  const bool idle = run_until(clock_.now() + seconds(7), [this] { return hosts_[0]->idle() && hosts_[1]->idle(); });
+  const bool idle = run_until(clock_.now() + seconds(7),
+                              [this] { return hosts_[0]->idle() && hosts_[1]->idle(); });
   if (!idle) describe();
-  SIM_CHECK(idle, "flows are left that no application knows: %u on host 0, %u on host 1", hosts_[0]->flow_count(),
-            hosts_[1]->flow_count());
+  SIM_CHECK(idle, "flows are left that no application knows: %u on host 0, %u on host 1",
+            hosts_[0]->flow_count(), hosts_[1]->flow_count());
 }
 
 template <typename Host>

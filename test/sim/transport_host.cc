@@ -46,8 +46,8 @@ void finish_datagram(const FourTuple& from, std::vector<uint8_t>* datagram) {
 
 }  // namespace
 
-std::vector<uint8_t> make_datagram(Ipv4 source, Port source_port, Ipv4 destination, Port destination_port,
-                                   std::span<const uint8_t> payload) {
+std::vector<uint8_t> make_datagram(Ipv4 source, Port source_port, Ipv4 destination,
+                                   Port destination_port, std::span<const uint8_t> payload) {
   std::vector<uint8_t> datagram(kDatagramHeaderSize + payload.size());
   std::copy(payload.begin(), payload.end(), datagram.begin() + kDatagramHeaderSize);
   finish_datagram({source, destination, source_port, destination_port}, &datagram);
@@ -78,8 +78,10 @@ void TransportHost::make_transport() {
 void TransportHost::start() {
   for (uint32_t i = 0; i < apps_.size(); i++) {
     const Ipv4 ip = random_.chance(0.5) ? host_address(index_) : 0;
-    const auto status = transport_->listen(ip, static_cast<Port>(kListenPort + i), apps_[i]->store());
-    SIM_CHECK(status == transport::RequestStatus::kOk, "listen: status %d", static_cast<int>(status));
+    const auto status =
+        transport_->listen(ip, static_cast<Port>(kListenPort + i), apps_[i]->store());
+    SIM_CHECK(status == transport::RequestStatus::kOk, "listen: status %d",
+              static_cast<int>(status));
   }
   wake();
 }
@@ -129,10 +131,12 @@ void TransportHost::receive() {
     const auto verdict = transport_->on_packet(run_->clock->now(), tuple, payload, 2);
     run_->trace->add(static_cast<uint64_t>(verdict));
     if (run_->trace->printing()) {
-      run_->trace->note(run_->clock->now(), "host %d <- type %d flags %x seq %u ack %u window %u tag %08x, %zu bytes: %d",
-                        index_, payload[0] & 15, payload[1], get32(payload.data() + 8), get32(payload.data() + 12),
-                        get16(payload.data() + 2), get32(payload.data() + 4), payload.size(),
-                        static_cast<int>(verdict));
+      run_->trace->note(
+          run_->clock->now(),
+          "host %d <- type %d flags %x seq %u ack %u window %u tag %08x, %zu bytes: %d", index_,
+          payload[0] & 15, payload[1], get32(payload.data() + 8), get32(payload.data() + 12),
+          get16(payload.data() + 2), get32(payload.data() + 4), payload.size(),
+          static_cast<int>(verdict));
     }
   }
   if (!rx_queue_.empty()) wake_at(run_->clock->now() + nanoseconds(500));
@@ -141,8 +145,9 @@ void TransportHost::receive() {
 void TransportHost::send_view(const TransmitView& view) {
   size_t size = view.header_size + view.table_size;
   for (size_t i = 0; i < view.piece_count; i++) size += view.pieces[i].length + view.pieces[i].pad;
-  SIM_CHECK(size == view.header_size + view.payload_size(), "payload_size says %zu, the pieces have %zu",
-            view.payload_size(), size - view.header_size);
+  SIM_CHECK(size == view.header_size + view.payload_size(),
+            "payload_size says %zu, the pieces have %zu", view.payload_size(),
+            size - view.header_size);
   datagram_.assign(kDatagramHeaderSize + size, 0);
   uint8_t* at = datagram_.data() + kDatagramHeaderSize;
   at = std::copy_n(view.header.begin(), view.header_size, at);
@@ -151,14 +156,16 @@ void TransportHost::send_view(const TransmitView& view) {
     const TransmitView::Piece& piece = view.pieces[i];
     at = std::copy_n(piece.data, piece.length, at) + piece.pad;
   }
-  SIM_CHECK(view.flow == transport::kNoHandle || view.path == 1 || view.path == 2, "a flow's packet with path %u",
-            view.path);
+  SIM_CHECK(view.flow == transport::kNoHandle || view.path == 1 || view.path == 2,
+            "a flow's packet with path %u", view.path);
   const std::span<const uint8_t> payload = std::span(datagram_).subspan(kDatagramHeaderSize);
   if (run_->profile->contents_checked) watch_.on_sent(view.tuple, payload);
   if (run_->trace->printing()) {
-    run_->trace->note(run_->clock->now(), "host %d -> type %d flags %x seq %u ack %u window %u tag %08x, %zu bytes (%u sack)",
-                      index_, payload[0] & 15, payload[1], get32(payload.data() + 8), get32(payload.data() + 12),
-                      get16(payload.data() + 2), get32(payload.data() + 4), payload.size(), payload[29]);
+    run_->trace->note(
+        run_->clock->now(),
+        "host %d -> type %d flags %x seq %u ack %u window %u tag %08x, %zu bytes (%u sack)", index_,
+        payload[0] & 15, payload[1], get32(payload.data() + 8), get32(payload.data() + 12),
+        get16(payload.data() + 2), get32(payload.data() + 4), payload.size(), payload[29]);
   }
   finish_datagram(view.tuple, &datagram_);
   out_->send(datagram_);
@@ -233,13 +240,17 @@ bool TransportHost::idle() const {
 }
 
 void TransportHost::check_empty() {
-  SIM_CHECK(transport_->flow_count() == 0, "host %d: %u flows left", index_, transport_->flow_count());
+  SIM_CHECK(transport_->flow_count() == 0, "host %d: %u flows left", index_,
+            transport_->flow_count());
   for (auto& app : apps_) {
     ArrayStore* store = app->store();
     store->check();
-    SIM_CHECK(store->tx_owned_by_transport() == 0, "host %d: %u tx buffers lost", index_, store->tx_owned_by_transport());
-    SIM_CHECK(store->rx_owned_by_transport() == 0, "host %d: %u rx buffers lost", index_, store->rx_owned_by_transport());
-    SIM_CHECK(app->dead() || store->flows_live() == 0, "host %d: %u flow slots lost", index_, store->flows_live());
+    SIM_CHECK(store->tx_owned_by_transport() == 0, "host %d: %u tx buffers lost", index_,
+              store->tx_owned_by_transport());
+    SIM_CHECK(store->rx_owned_by_transport() == 0, "host %d: %u rx buffers lost", index_,
+              store->rx_owned_by_transport());
+    SIM_CHECK(app->dead() || store->flows_live() == 0, "host %d: %u flow slots lost", index_,
+              store->flows_live());
   }
   transport_->check_invariants();
 }

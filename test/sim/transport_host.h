@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// TransportHost: one host of a transport simulation: a real Transport, its applications, and what an engine does
-// around them: packets in bursts, deadlines, packets out as the link takes them. Packets on the link are a datagram
-// (addresses, ports, checksum, payload), so damage is found where UDP would find it. Driven by the clock's events.
+// TransportHost: one host of a transport simulation: a real Transport, its applications, and what
+// an engine does around them: packets in bursts, deadlines, packets out as the link takes them.
+// Packets on the link are a datagram (addresses, ports, checksum, payload), so damage is found
+// where UDP would find it. Driven by the clock's events.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ namespace mn::test {
 
 constexpr size_t kDatagramHeaderSize = 14;
 
-std::vector<uint8_t> make_datagram(Ipv4 source, Port source_port, Ipv4 destination, Port destination_port,
-                                   std::span<const uint8_t> payload);
+std::vector<uint8_t> make_datagram(Ipv4 source, Port source_port, Ipv4 destination,
+                                   Port destination_port, std::span<const uint8_t> payload);
 
 class TransportHost {
  public:

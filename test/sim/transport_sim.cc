@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
-// transport_sim: runs the transport in simulated networks. Exit code 0: every run kept every rule; else the failing
-// seed or scenario is named with the command that repeats it.
+// transport_sim: runs the transport in simulated networks. Exit code 0: every run kept every rule;
+// else the failing seed or scenario is named with the command that repeats it.
 //
 //   transport_sim --seeds A..B       random runs from fixed seeds
 //   transport_sim --fresh N          N random runs from seeds of the clock, printed
 //   transport_sim --seed N [--trace] one run, and everything that happens in it
 //   transport_sim --scenario NAME|all [--seed N] [--trace]
 //   transport_sim --list
-#include "sim/transport_host.h"
 #include "sim/scenario.h"
 #include "sim/sim_main.h"
+#include "sim/transport_host.h"
 
 namespace mn::test {
 namespace {
@@ -23,7 +23,8 @@ uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
   totals->virtual_ns += result.virtual_time.ns;
   for (int i = 0; i < 2; i++) {
     totals->packets += result.links[i].sent;
-    totals->lost += result.links[i].losses + result.links[i].queue_drops + result.links[i].blackholed;
+    totals->lost +=
+        result.links[i].losses + result.links[i].queue_drops + result.links[i].blackholed;
   }
   return result.trace_hash;
 }
@@ -33,5 +34,6 @@ uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
 
 int main(int argc, char** argv) {
   using namespace mn::test;
-  return sim_main(argc, argv, random_run, {loss_scenarios(), flow_scenarios(), hostile_scenarios()});
+  return sim_main(argc, argv, random_run,
+                  {loss_scenarios(), flow_scenarios(), hostile_scenarios()});
 }

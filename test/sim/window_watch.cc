@@ -27,7 +27,8 @@ void WindowWatch::on_received(const FourTuple& tuple, std::span<const uint8_t> b
   }
   if (!flow.valid || header.tag != flow.tag || header.type == PacketType::kReset) return;
   if (header.type == PacketType::kOpenAck) {
-    if (wire::parse_options(packet.payload, &options)) raise(&flow, flow.first_sequence + options.window);
+    if (wire::parse_options(packet.payload, &options))
+      raise(&flow, flow.first_sequence + options.window);
     return;
   }
   raise(&flow, header.ack + header.window);
@@ -36,8 +37,9 @@ void WindowWatch::on_received(const FourTuple& tuple, std::span<const uint8_t> b
 void WindowWatch::on_sent(const FourTuple& tuple, std::span<const uint8_t> bytes) {
   wire::Packet packet;
   const wire::ParseStatus status = wire::parse_packet(bytes, &packet);
-  SIM_CHECK(status == wire::ParseStatus::kOk, "host %d sends a packet that does not parse (status %d, %zu bytes, type %d)",
-            host_, static_cast<int>(status), bytes.size(), bytes.empty() ? -1 : bytes[0]);
+  SIM_CHECK(status == wire::ParseStatus::kOk,
+            "host %d sends a packet that does not parse (status %d, %zu bytes, type %d)", host_,
+            static_cast<int>(status), bytes.size(), bytes.empty() ? -1 : bytes[0]);
   SIM_CHECK(bytes.size() <= wire::kHeaderSize + payload_max_,
             "host %d sends %zu bytes, at most %zu fit the smaller MTU", host_, bytes.size(),
             wire::kHeaderSize + payload_max_);
@@ -53,13 +55,15 @@ void WindowWatch::on_sent(const FourTuple& tuple, std::span<const uint8_t> bytes
     flow.valid = true;
     flow.tag = options.tag;
     flow.first_sequence = options.first_sequence;
-    if (header.type == PacketType::kOpenAck && old.has_offer) raise(&flow, options.first_sequence + old.offer);
+    if (header.type == PacketType::kOpenAck && old.has_offer)
+      raise(&flow, options.first_sequence + old.offer);
     return;
   }
   if (header.type != PacketType::kData || !flow.valid) return;
   SIM_CHECK(flow.has_edge, "host %d sends data before it knows a window", host_);
   SIM_CHECK(static_cast<int32_t>(header.sequence - flow.edge) < 0,
-            "host %d sends sequence %u, the window offered ends before %u", host_, header.sequence, flow.edge);
+            "host %d sends sequence %u, the window offered ends before %u", host_, header.sequence,
+            flow.edge);
   checked_++;
 }
 

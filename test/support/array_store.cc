@@ -61,7 +61,8 @@ const ArrayStore::Slot& ArrayStore::slot(FlowRef flow) const {
   SIM_CHECK(index < slots_.size(), "store: flow slot %u does not exist", index);
   const Slot& slot = slots_[index];
   SIM_CHECK(slot.generation == ipc::flow_ref_generation(flow) && slot.state != SlotState::kFree,
-            "store: flow %08x is not alive (slot %u is at generation %u)", flow, index, slot.generation);
+            "store: flow %08x is not alive (slot %u is at generation %u)", flow, index,
+            slot.generation);
   return slot;
 }
 
@@ -84,7 +85,8 @@ FlowRef ArrayStore::flow_reserve(uint32_t handle, const FourTuple& tuple) {
 
 void ArrayStore::flow_accepted(FlowRef flow) {
   Slot& s = slot(flow);
-  SIM_CHECK(s.state == SlotState::kReserved, "store: flow %08x accepted twice or after its end", flow);
+  SIM_CHECK(s.state == SlotState::kReserved, "store: flow %08x accepted twice or after its end",
+            flow);
   s.state = SlotState::kTold;
   deliveries_.push_back({Delivery::Kind::kOpened, flow, {}, 0});
 }
@@ -93,7 +95,8 @@ void ArrayStore::flow_ended(FlowRef flow, uint32_t reason) {
   Slot& s = slot(flow);
   SIM_CHECK(s.state != SlotState::kEnded, "store: flow %08x ended twice", flow);
   if (reason == 0) {
-    SIM_CHECK(s.state == SlotState::kReserved, "store: flow %08x ended without a reason, but was told", flow);
+    SIM_CHECK(s.state == SlotState::kReserved,
+              "store: flow %08x ended without a reason, but was told", flow);
     free_slot(&s);
     return;
   }
@@ -112,20 +115,22 @@ void ArrayStore::tx_done(BufferIndex buffer) {
             "store: tx_done of buffer %u, which the transport does not own", buffer);
   tx_owner_[buffer] = Owner::kFree;
   // Bytes sent from here on would be wrong and be seen.
-  std::memset(tx_data_.data() + size_t{buffer} * shape_.buffer_size, 0xdd, std::min(shape_.buffer_size, 256u));
+  std::memset(tx_data_.data() + size_t{buffer} * shape_.buffer_size, 0xdd,
+              std::min(shape_.buffer_size, 256u));
   tx_free_.push_back(buffer);
 }
 
 BufferIndex ArrayStore::rx_put(std::span<const uint8_t> payload) {
-  SIM_CHECK(payload.size() <= shape_.buffer_size, "store: rx_put of %zu bytes, buffers have %u", payload.size(),
-            shape_.buffer_size);
+  SIM_CHECK(payload.size() <= shape_.buffer_size, "store: rx_put of %zu bytes, buffers have %u",
+            payload.size(), shape_.buffer_size);
   if (rx_free_.empty()) return kNoBuffer;
   const BufferIndex buffer = rx_free_.back();
   rx_free_.pop_back();
   SIM_CHECK(rx_owner_[buffer] == Owner::kFree, "store: rx buffer %u is not free", buffer);
   rx_owner_[buffer] = Owner::kTransport;
   rx_length_[buffer] = static_cast<uint32_t>(payload.size());
-  std::memcpy(rx_data_.data() + size_t{buffer} * shape_.buffer_size, payload.data(), payload.size());
+  std::memcpy(rx_data_.data() + size_t{buffer} * shape_.buffer_size, payload.data(),
+              payload.size());
   return buffer;
 }
 
@@ -134,8 +139,9 @@ void ArrayStore::rx_deliver(FlowRef flow, const transport::RxSegment& segment) {
   SIM_CHECK(s.state != SlotState::kEnded, "store: delivery on flow %08x after its end", flow);
   SIM_CHECK(segment.buffer < shape_.rx_buffers && rx_owner_[segment.buffer] == Owner::kTransport,
             "store: delivery of buffer %u, which the transport does not own", segment.buffer);
-  SIM_CHECK(segment.length == rx_length_[segment.buffer], "store: delivery of %u bytes, the packet had %u",
-            segment.length, rx_length_[segment.buffer]);
+  SIM_CHECK(segment.length == rx_length_[segment.buffer],
+            "store: delivery of %u bytes, the packet had %u", segment.length,
+            rx_length_[segment.buffer]);
   rx_owner_[segment.buffer] = Owner::kApplication;
   deliveries_.push_back({Delivery::Kind::kSegment, flow, segment, 0});
 }
@@ -156,17 +162,20 @@ BufferIndex ArrayStore::tx_alloc() {
 }
 
 std::span<uint8_t> ArrayStore::tx_buffer(BufferIndex buffer) {
-  SIM_CHECK(tx_owner_[buffer] == Owner::kApplication, "test: tx buffer %u is not the application's", buffer);
+  SIM_CHECK(tx_owner_[buffer] == Owner::kApplication, "test: tx buffer %u is not the application's",
+            buffer);
   return {tx_data_.data() + size_t{buffer} * shape_.buffer_size, shape_.buffer_size};
 }
 
 void ArrayStore::tx_submitted(BufferIndex buffer) {
-  SIM_CHECK(tx_owner_[buffer] == Owner::kApplication, "test: tx buffer %u is not the application's", buffer);
+  SIM_CHECK(tx_owner_[buffer] == Owner::kApplication, "test: tx buffer %u is not the application's",
+            buffer);
   tx_owner_[buffer] = Owner::kTransport;
 }
 
 void ArrayStore::tx_refused(BufferIndex buffer) {
-  SIM_CHECK(tx_owner_[buffer] == Owner::kTransport, "store: refused tx buffer %u was given back as well", buffer);
+  SIM_CHECK(tx_owner_[buffer] == Owner::kTransport,
+            "store: refused tx buffer %u was given back as well", buffer);
   tx_owner_[buffer] = Owner::kFree;
   tx_free_.push_back(buffer);
 }
@@ -179,15 +188,16 @@ bool ArrayStore::next_delivery(Delivery* ret_delivery) {
 }
 
 std::span<const uint8_t> ArrayStore::rx_buffer(const transport::RxSegment& segment) const {
-  SIM_CHECK(rx_owner_[segment.buffer] == Owner::kApplication, "test: rx buffer %u is not the application's",
-            segment.buffer);
+  SIM_CHECK(rx_owner_[segment.buffer] == Owner::kApplication,
+            "test: rx buffer %u is not the application's", segment.buffer);
   return {rx_data_.data() + size_t{segment.buffer} * shape_.buffer_size, segment.length};
 }
 
 void ArrayStore::rx_release(BufferIndex buffer) {
   SIM_CHECK(rx_owner_[buffer] == Owner::kApplication, "test: rx buffer %u released twice", buffer);
   rx_owner_[buffer] = Owner::kFree;
-  std::memset(rx_data_.data() + size_t{buffer} * shape_.buffer_size, 0xee, std::min(shape_.buffer_size, 256u));
+  std::memset(rx_data_.data() + size_t{buffer} * shape_.buffer_size, 0xee,
+              std::min(shape_.buffer_size, 256u));
   rx_free_.push_back(buffer);
 }
 
@@ -204,10 +214,12 @@ uint32_t ArrayStore::flows_live() const {
 }
 
 void ArrayStore::check() const {
-  SIM_CHECK(count(tx_owner_, Owner::kFree) == tx_free_.size(), "store: %u tx buffers free, %zu listed",
-            count(tx_owner_, Owner::kFree), tx_free_.size());
-  SIM_CHECK(count(rx_owner_, Owner::kFree) == rx_free_.size(), "store: %u rx buffers free, %zu listed",
-            count(rx_owner_, Owner::kFree), rx_free_.size());
+  SIM_CHECK(count(tx_owner_, Owner::kFree) == tx_free_.size(),
+            "store: %u tx buffers free, %zu listed", count(tx_owner_, Owner::kFree),
+            tx_free_.size());
+  SIM_CHECK(count(rx_owner_, Owner::kFree) == rx_free_.size(),
+            "store: %u rx buffers free, %zu listed", count(rx_owner_, Owner::kFree),
+            rx_free_.size());
 }
 
 }  // namespace mn::test

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// ArrayStore: a MessageStore over plain arrays, for tests. It is both the daemon's side (what the transport calls)
-// and the application's (tx_alloc, next_delivery, rx_release, slot_release), and knows at every moment who owns each
-// buffer and flow slot: a call that breaks the contract fails the test at once. One thread.
+// ArrayStore: a MessageStore over plain arrays, for tests. It is both the daemon's side (what the
+// transport calls) and the application's (tx_alloc, next_delivery, rx_release, slot_release), and
+// knows at every moment who owns each buffer and flow slot: a call that breaks the contract fails
+// the test at once. One thread.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,13 @@
 
 namespace mn::test {
 
-// Prints the reason, how to repeat the run, and ends the process. Tests set the second with set_replay_hint.
+// Prints the reason, how to repeat the run, and ends the process. Tests set the second with
+// set_replay_hint.
 [[noreturn]] __attribute__((format(printf, 1, 2))) void sim_fail(const char* format, ...);
 void set_replay_hint(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-#define SIM_CHECK(condition, ...)                  \
-  do {                                             \
+#define SIM_CHECK(condition, ...)                        \
+  do {                                                   \
     if (!(condition)) ::mn::test::sim_fail(__VA_ARGS__); \
   } while (0)
 

@@ -30,7 +30,8 @@ void FaultyPort::take(const RxFrame& frame) {
     copy->checksum_ok = frame.udp_checksum_ok;
     // ARP has no checksum that could show the damage.
     if (frame.length > 60 && random_.chance(faults_.rx_corrupt)) {
-      copy->bytes[random_.between(14, frame.length - 1)] ^= static_cast<uint8_t>(1u << random_.below(8));
+      copy->bytes[random_.between(14, frame.length - 1)] ^=
+          static_cast<uint8_t>(1u << random_.below(8));
       copy->checksum_ok = false;
       injected_++;
     }
@@ -55,8 +56,8 @@ size_t FaultyPort::rx_burst(std::span<RxFrame> frames) {
   const size_t out = std::min(frames.size(), held_.size());
   for (size_t i = 0; i < out; i++) {
     held_[i]->lent = true;
-    frames[i] = RxFrame{held_[i]->bytes.data(), static_cast<uint32_t>(held_[i]->bytes.size()), held_[i]->checksum_ok,
-                        held_[i]};
+    frames[i] = RxFrame{held_[i]->bytes.data(), static_cast<uint32_t>(held_[i]->bytes.size()),
+                        held_[i]->checksum_ok, held_[i]};
   }
   held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(out));
   return out;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// FaultyPort: wraps any NicPort and makes it behave as bad as a NIC may: received frames dropped, duplicated, swapped,
-// held back for a burst or damaged; a frame pool that is empty now and then; a transmit queue that takes only part of a
-// burst. Between the engine and the real port, on the engine's thread; every chance comes from its seed.
+// FaultyPort: wraps any NicPort and makes it behave as bad as a NIC may: received frames dropped,
+// duplicated, swapped, held back for a burst or damaged; a frame pool that is empty now and then; a
+// transmit queue that takes only part of a burst. Between the engine and the real port, on the
+// engine's thread; every chance comes from its seed.
 #pragma once
 
 #include <array>
@@ -23,7 +24,8 @@ struct PortFaults {
 
 class FaultyPort final : public NicPort {
  public:
-  FaultyPort(NicPort* port, const PortFaults& faults, uint64_t seed) : port_(port), faults_(faults), random_(seed) {}
+  FaultyPort(NicPort* port, const PortFaults& faults, uint64_t seed)
+      : port_(port), faults_(faults), random_(seed) {}
 
   void heal() { faults_ = PortFaults{}; }
   // Frames held back, or a queue that refused: poll again soon.

@@ -86,19 +86,22 @@ void Oracle::pair(Life* life, std::span<const uint8_t> bytes) {
             bytes.size());
   uint32_t words[2];
   std::memcpy(words, bytes.data(), 8);
-  SIM_CHECK(words[0] == kMagic && words[1] >= 1 && words[1] <= lives_.size(),
-            "life %u: its first message is no first message (%08x %08x): lost, reordered or damaged", life->uid,
-            words[0], words[1]);
+  SIM_CHECK(
+      words[0] == kMagic && words[1] >= 1 && words[1] <= lives_.size(),
+      "life %u: its first message is no first message (%08x %08x): lost, reordered or damaged",
+      life->uid, words[0], words[1]);
   Life* peer = &lives_[words[1] - 1];
   SIM_CHECK(peer->host != life->host || life->tuple.local_ip == life->tuple.remote_ip,
             "life %u hears from life %u of its own host", life->uid, peer->uid);
-  SIM_CHECK(reversed(peer->tuple, life->tuple), "life %u got a message of life %u, another tuple", life->uid,
-            peer->uid);
+  SIM_CHECK(reversed(peer->tuple, life->tuple), "life %u got a message of life %u, another tuple",
+            life->uid, peer->uid);
   SIM_CHECK(peer->opener != life->opener, "lives %u and %u are the same end", life->uid, peer->uid);
-  SIM_CHECK(peer->peer == nullptr || peer->peer == life, "life %u hears from life %u, whose peer is %u",
-            life->uid, peer->uid, peer->peer == nullptr ? 0 : peer->peer->uid);
-  SIM_CHECK(life->peer == nullptr || life->peer == peer, "life %u hears from life %u, its peer is %u", life->uid,
-            peer->uid, life->peer == nullptr ? 0 : life->peer->uid);
+  SIM_CHECK(peer->peer == nullptr || peer->peer == life,
+            "life %u hears from life %u, whose peer is %u", life->uid, peer->uid,
+            peer->peer == nullptr ? 0 : peer->peer->uid);
+  SIM_CHECK(life->peer == nullptr || life->peer == peer,
+            "life %u hears from life %u, its peer is %u", life->uid, peer->uid,
+            life->peer == nullptr ? 0 : life->peer->uid);
   life->peer = peer;
   peer->peer = life;
 }
@@ -111,28 +114,31 @@ void Oracle::on_bytes(Life* life, std::span<const uint8_t> bytes, bool first, bo
   if (!contents_checked) return;
   SIM_CHECK(!life->over(), "life %u: message after its end", life->uid);
   SIM_CHECK(!bytes.empty(), "life %u: an empty segment", life->uid);
-  SIM_CHECK(first == (life->offset == 0), "life %u: message %u, offset %u: 'first' is %d", life->uid,
-            life->received, life->offset, first);
+  SIM_CHECK(first == (life->offset == 0), "life %u: message %u, offset %u: 'first' is %d",
+            life->uid, life->received, life->offset, first);
   if (life->received == 0 && first) pair(life, bytes);
   const Life* peer = life->peer;
-  SIM_CHECK(life->received < peer->lengths.size(), "life %u: message %u was never sent by life %u", life->uid,
-            life->received, peer->uid);
+  SIM_CHECK(life->received < peer->lengths.size(), "life %u: message %u was never sent by life %u",
+            life->uid, life->received, peer->uid);
   const uint32_t length = peer->lengths[life->received];
-  SIM_CHECK(life->offset + bytes.size() <= length, "life %u: message %u of life %u is longer than the %u sent",
-            life->uid, life->received, peer->uid, length);
+  SIM_CHECK(life->offset + bytes.size() <= length,
+            "life %u: message %u of life %u is longer than the %u sent", life->uid, life->received,
+            peer->uid, length);
   uint8_t expected[1024];
   for (size_t at = 0; at < bytes.size(); at += sizeof(expected)) {
     const size_t n = std::min(sizeof(expected), bytes.size() - at);
     fill(*peer, life->received, static_cast<uint32_t>(life->offset + at), std::span(expected, n));
     SIM_CHECK(std::memcmp(expected, bytes.data() + at, n) == 0,
-              "life %u: message %u of life %u (length %u) differs in bytes %zu..%zu", life->uid, life->received,
-              peer->uid, length, life->offset + at, life->offset + at + n - 1);
+              "life %u: message %u of life %u (length %u) differs in bytes %zu..%zu", life->uid,
+              life->received, peer->uid, length, life->offset + at, life->offset + at + n - 1);
   }
   life->offset += static_cast<uint32_t>(bytes.size());
-  SIM_CHECK(last == (life->offset == length), "life %u: message %u has %u bytes of %u and 'last' is %d",
-            life->uid, life->received, life->offset, length, last);
+  SIM_CHECK(last == (life->offset == length),
+            "life %u: message %u has %u bytes of %u and 'last' is %d", life->uid, life->received,
+            life->offset, length, last);
   if (last) {
-    trace_->note(clock_->now(), "life %u: received message %u (%u bytes)", life->uid, life->received, length);
+    trace_->note(clock_->now(), "life %u: received message %u (%u bytes)", life->uid,
+                 life->received, length);
     life->received++;
     life->offset = 0;
   }
@@ -141,19 +147,22 @@ void Oracle::on_bytes(Life* life, std::span<const uint8_t> bytes, bool first, bo
 void Oracle::on_bundle(Life* life, std::span<const uint8_t> payload, uint32_t count) {
   size_t at = (2 * size_t{count} + 7) / 8 * 8;
   for (uint32_t i = 0; i < count; i++) {
-    SIM_CHECK(payload.size() >= 2 * size_t{i} + 2, "life %u: a bundle too short for its table", life->uid);
+    SIM_CHECK(payload.size() >= 2 * size_t{i} + 2, "life %u: a bundle too short for its table",
+              life->uid);
     const size_t length = static_cast<size_t>(payload[2 * i]) << 8 | payload[2 * i + 1];
     at = (at + 7) / 8 * 8;
-    SIM_CHECK(length > 0 && at + length <= payload.size(), "life %u: a bundle's message runs past its end",
-              life->uid);
+    SIM_CHECK(length > 0 && at + length <= payload.size(),
+              "life %u: a bundle's message runs past its end", life->uid);
     on_bytes(life, payload.subspan(at, length), true, true);
     at += length;
   }
-  SIM_CHECK(at == payload.size(), "life %u: %zu bytes after a bundle", life->uid, payload.size() - at);
+  SIM_CHECK(at == payload.size(), "life %u: %zu bytes after a bundle", life->uid,
+            payload.size() - at);
 }
 
 void Oracle::on_ended(Life* life, uint32_t reason) {
-  SIM_CHECK(life->state == Life::State::kLive, "life %u ended while %s", life->uid, state_name(life->state));
+  SIM_CHECK(life->state == Life::State::kLive, "life %u ended while %s", life->uid,
+            state_name(life->state));
   life->state = Life::State::kEnded;
   life->reason = reason;
   life->ended = clock_->now();
@@ -205,19 +214,19 @@ void Oracle::check_ending(const Life& life) const {
                 peer == nullptr ? 0 : peer->uid, peer == nullptr ? 0 : peer->received, life.sent);
       break;
     case ipc::kEndClosedByPeer:
-      SIM_CHECK(peer == nullptr || peer->closed, "life %u ended as closed by its peer, which did not close",
-                life.uid);
+      SIM_CHECK(peer == nullptr || peer->closed,
+                "life %u ended as closed by its peer, which did not close", life.uid);
       SIM_CHECK(peer == nullptr || peer->sent == life.received,
                 "life %u: closed by its peer %u after %u of its %u messages", life.uid,
                 peer == nullptr ? 0 : peer->uid, life.received, peer == nullptr ? 0 : peer->sent);
       break;
     case ipc::kEndReset:
-      // Somebody must have begun: two lives that were both reset by the other are one mistake too many. A peer
-      // may never have been told of the flow (lost handshake).
+      // Somebody must have begun: two lives that were both reset by the other are one mistake too
+      // many. A peer may never have been told of the flow (lost handshake).
       SIM_CHECK(life.aborted || peer == nullptr || peer->aborted || peer->closed || life.closed ||
                     (peer->over() && peer->reason != ipc::kEndReset),
-                "life %u was reset at %" PRId64 " ns, its peer %u did nothing", life.uid, life.ended.ns,
-                peer == nullptr ? 0 : peer->uid);
+                "life %u was reset at %" PRId64 " ns, its peer %u did nothing", life.uid,
+                life.ended.ns, peer == nullptr ? 0 : peer->uid);
       break;
     case ipc::kEndTimeout:
       SIM_CHECK(life.aborted || timeouts_allowed || (peer != nullptr && peer->over()) ||
@@ -226,8 +235,8 @@ void Oracle::check_ending(const Life& life) const {
                 peer == nullptr ? 0 : peer->uid);
       break;
     default:
-      SIM_CHECK(life.aborted || (peer != nullptr && peer->aborted), "life %u ended with reason %u", life.uid,
-                life.reason);
+      SIM_CHECK(life.aborted || (peer != nullptr && peer->aborted), "life %u ended with reason %u",
+                life.uid, life.reason);
   }
 }
 
@@ -235,20 +244,22 @@ void Oracle::check_final() const {
   if (!contents_checked) return;
   for (const Life& life : lives_) {
     if (life.state == Life::State::kEnded) check_ending(life);
-    SIM_CHECK(life.over() || !waits(life) || life.peer->over(), "life %u: %u of %u messages of life %u arrived",
-              life.uid, life.received, life.peer->sent, life.peer->uid);
+    SIM_CHECK(life.over() || !waits(life) || life.peer->over(),
+              "life %u: %u of %u messages of life %u arrived", life.uid, life.received,
+              life.peer->sent, life.peer->uid);
   }
 }
 
 void Oracle::describe_unsettled() const {
   for (const Life& life : lives_) {
     if (life.over()) continue;
-    std::fprintf(stderr,
-                 "  life %u host %d %s %s, peer %u%s: sent %u (begun %zu), received %u + %u bytes of %u\n",
-                 life.uid, life.host, life.opener ? "opener" : "acceptor", state_name(life.state),
-                 life.peer == nullptr ? 0 : life.peer->uid,
-                 life.peer != nullptr && life.peer->over() ? " (over)" : "", life.sent, life.lengths.size(),
-                 life.received, life.offset, life.peer == nullptr ? 0 : life.peer->sent);
+    std::fprintf(
+        stderr,
+        "  life %u host %d %s %s, peer %u%s: sent %u (begun %zu), received %u + %u bytes of %u\n",
+        life.uid, life.host, life.opener ? "opener" : "acceptor", state_name(life.state),
+        life.peer == nullptr ? 0 : life.peer->uid,
+        life.peer != nullptr && life.peer->over() ? " (over)" : "", life.sent, life.lengths.size(),
+        life.received, life.offset, life.peer == nullptr ? 0 : life.peer->sent);
   }
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Oracle: knows everything that was sent and judges everything that arrives: each message once, whole,
-// unchanged and in order for each flow, or the flow reported dead, and dead only for a reason that the run gave. A *life*
-// is one end of one flow from open or accept to its end. Message bytes are computed from the life and the message's
-// number, so nothing is stored; the first message of a life names it, which pairs the two lives of a flow however
-// often a tuple is used again. One thread; a broken rule ends the process with the seed to replay.
+// Oracle: knows everything that was sent and judges everything that arrives: each message once,
+// whole, unchanged and in order for each flow, or the flow reported dead, and dead only for a
+// reason that the run gave. A *life* is one end of one flow from open or accept to its end. Message
+// bytes are computed from the life and the message's number, so nothing is stored; the first
+// message of a life names it, which pairs the two lives of a flow however often a tuple is used
+// again. One thread; a broken rule ends the process with the seed to replay.
 #pragma once
 
 #include <cstdint>
@@ -44,13 +45,14 @@ struct Life {
 
 class Oracle {
  public:
-  Oracle(uint64_t seed, const SimClock* clock, SimTrace* trace) : seed_(seed), clock_(clock), trace_(trace) {}
+  Oracle(uint64_t seed, const SimClock* clock, SimTrace* trace)
+      : seed_(seed), clock_(clock), trace_(trace) {}
 
   // Rules that some scenarios suspend.
-  bool timeouts_allowed = false;   // the network was cut for long: flows may be given up
-  bool receivers_stop = false;     // a flow that closes towards one that takes nothing may be given up
-  bool hosts_die = false;          // an application or host dies: who it heard from is not known
-  bool contents_checked = true;    // false: packets were forged on purpose, only survival counts
+  bool timeouts_allowed = false;  // the network was cut for long: flows may be given up
+  bool receivers_stop = false;  // a flow that closes towards one that takes nothing may be given up
+  bool hosts_die = false;       // an application or host dies: who it heard from is not known
+  bool contents_checked = true;  // false: packets were forged on purpose, only survival counts
 
   Life* open(int host, const FourTuple& tuple, bool opener);
   void connected(Life* life);
@@ -63,7 +65,8 @@ class Oracle {
   void on_bytes(Life* life, std::span<const uint8_t> bytes, bool first, bool last);
   void on_bundle(Life* life, std::span<const uint8_t> payload, uint32_t count);
   void on_ended(Life* life, uint32_t reason);
-  // The application closed and hears no more of the flow: what it sent must arrive, nothing tells it so.
+  // The application closed and hears no more of the flow: what it sent must arrive, nothing tells
+  // it so.
   void close_and_forget(Life* life);
   void crash(Life* life);
 

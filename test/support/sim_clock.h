@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// SimClock: virtual time and the queue of what happens next. The clock jumps from event to event; events
-// of the same instant run in the order in which they were added, so a run depends on its seed alone. SimTrace
-// keeps a hash of everything that happened: two runs of a seed must have the same. One thread.
+// SimClock: virtual time and the queue of what happens next. The clock jumps from event to event;
+// events of the same instant run in the order in which they were added, so a run depends on its
+// seed alone. SimTrace keeps a hash of everything that happened: two runs of a seed must have the
+// same. One thread.
 #pragma once
 
 #include <cstdarg>
@@ -66,7 +67,8 @@ class SimTrace {
   void add(uint64_t value) { hash_ = mix64(hash_ ^ value); }
   void add_bytes(std::span<const uint8_t> bytes) {
     uint64_t h = 0xcbf29ce484222325 ^ bytes.size();
-    for (uint8_t b : bytes.first(bytes.size() < 64 ? bytes.size() : 64)) h = (h ^ b) * 0x100000001b3;
+    for (uint8_t b : bytes.first(bytes.size() < 64 ? bytes.size() : 64))
+      h = (h ^ b) * 0x100000001b3;
     add(h);
   }
   uint64_t hash() const { return hash_; }

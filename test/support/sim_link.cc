@@ -65,7 +65,8 @@ void SimLink::send(std::span<const uint8_t> bytes) {
   }
   int64_t transmission_ns = 0;
   if (config_.bits_per_second != 0) {
-    transmission_ns = static_cast<int64_t>((bytes.size() + 24) * 8 * 1'000'000'000 / config_.bits_per_second);
+    transmission_ns =
+        static_cast<int64_t>((bytes.size() + 24) * 8 * 1'000'000'000 / config_.bits_per_second);
   }
   busy_until_ = std::max(busy_until_, clock_->now()) + nanoseconds(transmission_ns);
   departures_.push_back(busy_until_);
@@ -84,7 +85,8 @@ void SimLink::send(std::span<const uint8_t> bytes) {
   if (config_.replay > 0) {
     if (random_.chance(config_.replay) && !past_.empty()) {
       counters_.replayed++;
-      fly(past_[random_.below(past_.size())], arrival + random_.duration({}, config_.reorder_delay));
+      fly(past_[random_.below(past_.size())],
+          arrival + random_.duration({}, config_.reorder_delay));
     }
     remember(bytes);
   }
@@ -118,8 +120,9 @@ void SimLink::damage(Flight* flight) {
   const size_t at = random_.between(config_.corrupt_from, flight->bytes.size() - 2);
   const uint32_t length = static_cast<uint32_t>(random_.between(1, 8));
   const uint32_t shift = static_cast<uint32_t>(random_.below(8));
-  const uint32_t bits = ((1u << (length - 1)) | 1u | (static_cast<uint32_t>(random_.next()) & ((1u << length) - 1)))
-                        << shift;
+  const uint32_t bits =
+      ((1u << (length - 1)) | 1u | (static_cast<uint32_t>(random_.next()) & ((1u << length) - 1)))
+      << shift;
   flight->bytes[at] ^= static_cast<uint8_t>(bits);
   flight->bytes[at + 1] ^= static_cast<uint8_t>(bits >> 8);
   flight->damaged = true;

@@ -12,7 +12,8 @@ constexpr size_t kFrameMin = 60;
 
 uint64_t sum16(std::span<const uint8_t> bytes) {
   uint64_t sum = 0;
-  for (size_t i = 0; i + 1 < bytes.size(); i += 2) sum += static_cast<uint32_t>(bytes[i]) << 8 | bytes[i + 1];
+  for (size_t i = 0; i + 1 < bytes.size(); i += 2)
+    sum += static_cast<uint32_t>(bytes[i]) << 8 | bytes[i + 1];
   if (bytes.size() % 2 != 0) sum += static_cast<uint32_t>(bytes.back()) << 8;
   return sum;
 }
@@ -23,8 +24,8 @@ uint16_t fold(uint64_t sum) {
 }
 
 bool is_udp(std::span<const uint8_t> frame) {
-  return frame.size() >= kEthernet + kIpv4 + 8 && frame[12] == 8 && frame[13] == 0 && frame[14] == 0x45 &&
-         frame[23] == 17;
+  return frame.size() >= kEthernet + kIpv4 + 8 && frame[12] == 8 && frame[13] == 0 &&
+         frame[14] == 0x45 && frame[23] == 17;
 }
 
 // The UDP datagram by the IPv4 total length; empty: the length is wrong.
@@ -52,8 +53,8 @@ void complete_checksums(std::span<uint8_t> frame) {
   SIM_CHECK(!udp.empty(), "port: checksum offload for a frame with a wrong length");
   // The engine leaves the sum of the pseudo header there.
   const uint16_t left = static_cast<uint16_t>(udp[6] << 8 | udp[7]);
-  SIM_CHECK(left == fold(pseudo_header(frame, udp.size())), "port: the UDP checksum field has %04x, not the pseudo header's sum",
-            left);
+  SIM_CHECK(left == fold(pseudo_header(frame, udp.size())),
+            "port: the UDP checksum field has %04x, not the pseudo header's sum", left);
   const uint16_t sum = static_cast<uint16_t>(~fold(sum16(udp)));
   put16(frame, kEthernet + kIpv4 + 6, sum == 0 ? 0xffff : sum);
 }
@@ -145,7 +146,8 @@ size_t SimPort::tx_alloc(std::span<TxFrame> frames) {
 
 SimPort::TxSlot* SimPort::take_back(const TxFrame& frame) {
   TxSlot* slot = static_cast<TxSlot*>(frame.handle);
-  SIM_CHECK(slot->lent && frame.data == slot->bytes.data(), "port: a frame given back that was not lent");
+  SIM_CHECK(slot->lent && frame.data == slot->bytes.data(),
+            "port: a frame given back that was not lent");
   slot->lent = false;
   tx_free_.push_back(slot);
   tx_out_--;
@@ -153,14 +155,15 @@ SimPort::TxSlot* SimPort::take_back(const TxFrame& frame) {
 }
 
 void SimPort::put_on_wire(const TxFrame& frame) {
-  SIM_CHECK(frame.length >= kFrameMin && frame.length <= facts_.mtu + kEthernet, "port: a frame of %u bytes, the MTU is %u",
-            frame.length, facts_.mtu);
+  SIM_CHECK(frame.length >= kFrameMin && frame.length <= facts_.mtu + kEthernet,
+            "port: a frame of %u bytes, the MTU is %u", frame.length, facts_.mtu);
   const std::span<uint8_t> bytes(frame.data, frame.length);
   if (frame.offload_checksum) {
     SIM_CHECK(facts_.tx_checksum_offload, "port: asks for an offload that the NIC does not have");
     complete_checksums(bytes);
   }
-  if (is_udp(bytes)) SIM_CHECK(frame_checksums_ok(bytes), "port: a frame leaves with a wrong checksum");
+  if (is_udp(bytes))
+    SIM_CHECK(frame_checksums_ok(bytes), "port: a frame leaves with a wrong checksum");
   out_->send(bytes);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// SimPort: a NicPort on a SimLink: a NIC with a frame pool, a receive ring and a transmit queue that is as full as the
-// link is slow. It completes checksums and verifies them as offloads do, if told to, and fails the test when the engine
-// breaks the port's contract (a frame released twice, too long, too short, unpadded). One thread, as an engine's.
+// SimPort: a NicPort on a SimLink: a NIC with a frame pool, a receive ring and a transmit queue
+// that is as full as the link is slow. It completes checksums and verifies them as offloads do, if
+// told to, and fails the test when the engine breaks the port's contract (a frame released twice,
+// too long, too short, unpadded). One thread, as an engine's.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +61,8 @@ class SimPort final : public NicPort {
   uint64_t rx_missed_ = 0;
 };
 
-// True if the IPv4 header's and the UDP checksum of a frame are right (a frame that is no IPv4 UDP: false).
+// True if the IPv4 header's and the UDP checksum of a frame are right (a frame that is no IPv4 UDP:
+// false).
 bool frame_checksums_ok(std::span<const uint8_t> frame);
 
 }  // namespace mn::test
