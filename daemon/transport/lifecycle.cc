@@ -181,8 +181,11 @@ bool on_life_deadline(Core& core, Instant now, Flow& flow) {
     return false;
   }
   // Who is heard and never sends what is missing keeps our buffers on purpose.
+  // One that is not heard either is cut off: the hole may only be a little older than the silence.
   if (flow.rx_early > 0 && now - flow.hole_since >= patience) {
-    end_flow(core, now, flow, {.reason = ipc::kEndReset, .send_reset = true});
+    const bool heard = now - flow.heard_at < patience / 2;
+    const uint32_t reason = heard ? ipc::kEndReset : ipc::kEndTimeout;
+    end_flow(core, now, flow, {.reason = reason, .send_reset = true});
     return false;
   }
   flow.probed_at = now;
