@@ -22,7 +22,8 @@ bool doorbell(int fd) {
   return write(fd, &one, sizeof(one)) == sizeof(one);
 }
 
-// Sleeps until the doorbell rings, unless `empty` turns out to be false. False: the wake-up was lost.
+// Sleeps until the doorbell rings, unless `empty` turns out to be false. False: the wake-up was
+// lost.
 template <typename Empty>
 bool sleep_while_empty(ipc::SleepWord* word, int fd, Empty empty) {
   ipc::sleep_announce(word);
@@ -49,7 +50,8 @@ void pause_a_little(SimRandom* random) {
 }  // namespace
 
 bool ring_pair_create(RingPair* pair) {
-  void* memory = mmap(nullptr, sizeof(RingPairMemory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory = mmap(nullptr, sizeof(RingPairMemory), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
   pair->memory = static_cast<RingPairMemory*>(memory);
   pair->giver_fd = eventfd(0, EFD_CLOEXEC);
@@ -102,7 +104,8 @@ int ring_pair_give(const RingPair& pair, uint64_t count, bool sleeps, uint64_t s
       pause_a_little(&random);
     } else if (!sleeps) {
       sched_yield();
-    } else if (!sleep_while_empty(&memory->giver, pair.giver_fd, [&back] { return back.empty(); })) {
+    } else if (!sleep_while_empty(&memory->giver, pair.giver_fd,
+                                  [&back] { return back.empty(); })) {
       return __LINE__;
     }
   }
@@ -136,7 +139,8 @@ int ring_pair_take(const RingPair& pair, uint64_t count, bool sleeps, uint64_t s
       pause_a_little(&random);
     } else if (!sleeps) {
       sched_yield();
-    } else if (!sleep_while_empty(&memory->taker, pair.taker_fd, [&forward] { return forward.empty(); })) {
+    } else if (!sleep_while_empty(&memory->taker, pair.taker_fd,
+                                  [&forward] { return forward.empty(); })) {
       return __LINE__;
     }
   }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// RingPair: what a lane does in one direction, alone: an Entry16 ring that hands buffers over, an Entry4 ring that
-// brings them back, plain buffers between, and two sleep/wake words with an eventfd each. Memory is shared between
-// processes, so that a test can run the two sides as threads or as processes. Buffer contents are plain memory on
-// purpose: ThreadSanitizer then checks that the rings order them.
+// RingPair: what a lane does in one direction, alone: an Entry16 ring that hands buffers over, an
+// Entry4 ring that brings them back, plain buffers between, and two sleep/wake words with an
+// eventfd each. Memory is shared between processes, so that a test can run the two sides as threads
+// or as processes. Buffer contents are plain memory on purpose: ThreadSanitizer then checks that
+// the rings order them.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +32,8 @@ struct RingPair {
 bool ring_pair_create(RingPair* pair);
 void ring_pair_destroy(RingPair* pair);
 
-// Hands over `count` buffers with known contents, with random pauses and sleeps if `sleeps`; returns 0, or the line
-// of what went wrong.
+// Hands over `count` buffers with known contents, with random pauses and sleeps if `sleeps`;
+// returns 0, or the line of what went wrong.
 int ring_pair_give(const RingPair& pair, uint64_t count, bool sleeps, uint64_t seed);
 // Takes and checks them, spoils them and gives them back.
 int ring_pair_take(const RingPair& pair, uint64_t count, bool sleeps, uint64_t seed);

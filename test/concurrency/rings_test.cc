@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Rings between two threads (where ThreadSanitizer sees both) and between two processes, both sides polling.
+// Rings between two threads (where ThreadSanitizer sees both) and between two processes, both sides
+// polling.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

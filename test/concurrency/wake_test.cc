@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The sleep/wake word with eventfds: both sides sleep whenever they find nothing; a wake-up that is lost stops the
-// test for so long that it fails.
+// The sleep/wake word with eventfds: both sides sleep whenever they find nothing; a wake-up that is
+// lost stops the test for so long that it fails.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

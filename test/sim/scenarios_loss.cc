@@ -48,7 +48,8 @@ void lost_tail(uint64_t seed, FILE* trace) {
     });
     SIM_CHECK(result.links[0].exact_drops == drops, "lost_tail: dropped nothing");
     SIM_CHECK(result.transports[0].tail_probes > 0, "lost_tail: no tail probe");
-    SIM_CHECK(delivered.ns != 0 && since_start(delivered) < (drops == 1 ? microseconds(900) : milliseconds(25)),
+    SIM_CHECK(delivered.ns != 0 &&
+                  since_start(delivered) < (drops == 1 ? microseconds(900) : milliseconds(25)),
               "lost_tail: %llu lost, took %lld us", static_cast<unsigned long long>(drops),
               static_cast<long long>(since_start(delivered).ns / 1000));
   }
@@ -65,11 +66,15 @@ void lost_middle(uint64_t seed, FILE* trace) {
       return data == 50 || data == 52 || (data >= 100 && data < 110);
     });
   });
-  SIM_CHECK(result.links[0].exact_drops == 12 && result.messages == 300, "lost_middle: %llu drops, %llu messages",
-            static_cast<unsigned long long>(result.links[0].exact_drops), static_cast<unsigned long long>(result.messages));
+  SIM_CHECK(result.links[0].exact_drops == 12 && result.messages == 300,
+            "lost_middle: %llu drops, %llu messages",
+            static_cast<unsigned long long>(result.links[0].exact_drops),
+            static_cast<unsigned long long>(result.messages));
   const auto& counters = result.transports[0];
-  SIM_CHECK(counters.timeouts == 0, "lost_middle: %llu timeouts", static_cast<unsigned long long>(counters.timeouts));
-  SIM_CHECK(counters.retransmitted_packets >= 12 && counters.retransmitted_packets <= 12 + counters.tail_probes,
+  SIM_CHECK(counters.timeouts == 0, "lost_middle: %llu timeouts",
+            static_cast<unsigned long long>(counters.timeouts));
+  SIM_CHECK(counters.retransmitted_packets >= 12 &&
+                counters.retransmitted_packets <= 12 + counters.tail_probes,
             "lost_middle: %llu retransmissions of 12 lost packets",
             static_cast<unsigned long long>(counters.retransmitted_packets));
 }
