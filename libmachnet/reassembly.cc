@@ -112,6 +112,11 @@ bool gather_add(Lane* lane, FlowState* flow, uint32_t buffer, uint32_t offset, u
   return true;
 }
 
+void gather_yield(Lane* lane) {
+  if (lane->gathered_buffers == 0) return;
+  if (lane->gathered_buffers + lane->view_buffers > lane->rx_buffers / 2) make_room(lane, nullptr);
+}
+
 void gather_finish(Lane* lane, FlowState* flow) {
   lane->gathered_buffers -= flow->gathering.pieces;
   list_remove(lane, flow);

@@ -25,6 +25,10 @@ class Scatter {
 // there is no memory; the caller breaks the flow.
 bool gather_add(Lane* lane, FlowState* flow, uint32_t buffer, uint32_t offset, uint32_t length);
 
+// After a view took buffers: the beginnings make room for it. A program that keeps it may wait for
+// the very message whose end has no buffer.
+void gather_yield(Lane* lane);
+
 // The message is whole: it no longer counts among the beginnings.
 void gather_finish(Lane* lane, FlowState* flow);
 

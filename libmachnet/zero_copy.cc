@@ -139,6 +139,7 @@ int view_take(Channel* c, MachnetView_t* view) {
   view->iovlen = pieces;
   view->handle = handle;
   gathered ? view_of_gathering(c, handle) : view_of_buffer(c, handle);
+  gather_yield(handle->lane);
   return 1;
 }
 

@@ -144,6 +144,35 @@ void gather_add__views_keep_buffers(void** state) {
   assert_true(pool.count >= kTestRxBuffers / 2);
 }
 
+// The other way round: a view that is taken after the beginning of a message filled its half.
+void view_take__beginnings_make_room(void** state) {
+  FakeDaemon* d = daemon_of(state);
+  Pool pool(d);
+  const uint32_t big = d->connect(0);
+  const uint32_t other = d->connect(1);
+  const uint32_t half = kTestRxBuffers / 2;
+  for (uint32_t i = 0; i < half; i++) {
+    pool.segment(big, 8, 2, i == 0 ? uint32_t{ipc::kFirstSegment} : 0);
+  }
+  expect_nothing(d);
+  pool.reclaim();
+  assert_int_equal(pool.count, kTestRxBuffers - half);
+  MachnetView_t views[kTestRxBuffers / 2];
+  for (MachnetView_t& view : views) {
+    pool.segment(other, 8, 1, ipc::kFirstSegment | ipc::kLastSegment);
+    assert_int_equal(machnet_recv_view(d->channel, &view), 1);
+    pool.reclaim();
+    assert_true(pool.count >= kTestRxBuffers - half);
+  }
+  pool.segment(big, 8, 3, ipc::kLastSegment);
+  static uint8_t data[(kTestRxBuffers / 2 + 1) * 8];
+  assert_int_equal(machnet_recv(d->channel, data, sizeof data, nullptr), sizeof data);
+  for (uint32_t i = 0; i < sizeof data; i++) assert_int_equal(data[i], i < half * 8 ? 2 : 3);
+  for (MachnetView_t& view : views) assert_int_equal(machnet_view_release(d->channel, &view), 0);
+  pool.reclaim();
+  assert_int_equal(pool.count, kTestRxBuffers);
+}
+
 void free__with_messages_in_every_state(void** state) {
   FakeDaemon* d = daemon_of(state);
   Pool pool(d);
@@ -173,6 +202,7 @@ int main() {
       MN_CASE(gather_add__longer_than_the_maximum_breaks_the_flow),
       MN_CASE(gather_add__the_maximum_itself),
       MN_CASE(gather_add__views_keep_buffers),
+      MN_CASE(view_take__beginnings_make_room),
       MN_CASE(free__with_messages_in_every_state),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
