@@ -68,6 +68,11 @@ run_tests() {
   done <<<"$counts"
 }
 
+# Fresh seeds are fresh for each commit: new ones all the time, and a failure belongs to what it fails on.
+if commit=$(git -C "$top" rev-parse --short=8 HEAD 2>/dev/null); then
+  export MN_FRESH_SEED=$((16#$commit))
+fi
+
 wants() { [ -z "$label" ] || case " $* " in *" $label "*) true ;; *) false ;; esac; }
 
 # shellcheck disable=SC2086
