@@ -175,17 +175,12 @@ bool on_life_deadline(Core& core, Instant now, Flow& flow) {
       break;
   }
   const Duration patience = core.config.dead_timeout;
+  // A hole that nothing fills keeps buffers of others. That the peer is heard does not show that it
+  // means to: every repetition may have been lost, and what is heard be old packets come late.
   if ((flow.has_waited && now - flow.waiting_since >= patience) ||
-      (flow.close_requested && now - flow.progress_at >= kCloseTimeout)) {
+      (flow.close_requested && now - flow.progress_at >= kCloseTimeout) ||
+      (flow.rx_early > 0 && now - flow.hole_since >= patience)) {
     end_flow(core, now, flow, {.reason = ipc::kEndTimeout, .send_reset = true});
-    return false;
-  }
-  // Who is heard and never sends what is missing keeps our buffers on purpose.
-  // One that is not heard either is cut off: the hole may only be a little older than the silence.
-  if (flow.rx_early > 0 && now - flow.hole_since >= patience) {
-    const bool heard = now - flow.heard_at < patience / 2;
-    const uint32_t reason = heard ? ipc::kEndReset : ipc::kEndTimeout;
-    end_flow(core, now, flow, {.reason = reason, .send_reset = true});
     return false;
   }
   flow.probed_at = now;
