@@ -111,7 +111,7 @@ struct Channel {
   uint32_t next_lane;  // where to look first for the next message
   int dead_errno;      // 0: alive; else what every call fails with
   bool fd_mode;        // machnet_fd was called
-  bool fd_raised;      // we made the eventfd readable ourselves
+  bool fd_raised;      // we made the descriptor readable ourselves
   bool events_used;    // machnet_next_event was called once
   uint32_t fd_rings;   // doorbells that engines rang or are about to
   uint32_t fd_idle_polls;

@@ -131,6 +131,7 @@ size_t Engine::read_lanes(Instant now) {
 size_t Engine::read_lane(Instant now, Lane* lane) {
   size_t work = lane->take_releases(kReleasesPerPoll);
   if (work > 0) transport_.on_store_space(now, lane);
+  const uint64_t stale_before = lane->stale_submits();
   Submission submission;
   for (uint32_t i = 0; i < kSubmissionsPerPoll && lane->next_submission(&submission); i++) {
     work++;
@@ -140,6 +141,9 @@ size_t Engine::read_lane(Instant now, Lane* lane) {
                                submission.last_segment) != transport::RequestStatus::kOk) {
       lane->tx_done(submission.buffer);  // the peer has just closed the flow
     }
+  }
+  if (const uint64_t stale = lane->stale_submits() - stale_before; stale > 0) {
+    ipc::counter_add(counters_->stale_submits, stale);
   }
   return work;
 }
@@ -183,7 +187,6 @@ void Engine::loop_back(Instant now) {
                            .remote_ip = t.local_ip,
                            .local_port = t.remote_port,
                            .remote_port = t.local_port};
-  loopback_packets_++;
   receive_packet(now, arriving, {loop_.data(), static_cast<size_t>(end - loop_.data())}, 0);
 }
 

@@ -120,7 +120,6 @@ class Engine {
   uint64_t polls_busy_ = 0;
   bool counters_stale_ = false;
   bool transmit_idle_ = true;  // the last look found nothing to send, and nothing waits for the NIC
-  uint64_t loopback_packets_ = 0;
   NicCounters nic_counters_;
 };
 

@@ -154,7 +154,7 @@ class Consumer4 {
 };
 
 // The sleep/wake word: one per direction, written by the side that sleeps, read (and cleared) by
-// the side that wakes it through an eventfd. Its value says what the sleeper waits for (kWakeX).
+// the side that wakes it through a doorbell. Its value says what the sleeper waits for (kWakeX).
 // The race, written out:
 //
 //   sleeper                                waker
@@ -181,13 +181,13 @@ inline void sleep_announce(SleepWord* word, uint32_t wants = kWakeAny) {  // S1,
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 inline void sleep_end(SleepWord* word) { word->wants.store(0, std::memory_order_relaxed); }
-// For the sleeper: false once a waker has taken the wish; its write to the eventfd is done or on
+// For the sleeper: false once a waker has taken the wish; its ring is done or on
 // its way.
 inline bool sleep_announced(const SleepWord* word) {
   return word->wants.load(std::memory_order_relaxed) != 0;
 }
 
-// W2, W3: true if the caller must write the eventfd. Call it once after a batch of pushes.
+// W2, W3: true if the caller must ring the doorbell. Call it once after a batch of pushes.
 inline bool wake_needed(SleepWord* word, uint32_t pushed = kWakeAny) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if ((word->wants.load(std::memory_order_relaxed) & pushed) == 0) return false;

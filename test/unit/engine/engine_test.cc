@@ -348,6 +348,17 @@ void violation__waits_for_room_in_the_event_queue(void** state) {
   assert_int_equal(reports, kBad);
 }
 
+void submit__to_no_flow_is_counted_and_given_back(void** state) {
+  Fixture& f = fixture(state);
+  Lane* lane = f.add_lane();
+  Fixture::submit(lane).push(
+      {.a = 0, .b = 2, .word = ipc::entry_word(ipc::kSubmitSegment, ipc::kLastSegment, 5)});
+  f.poll();
+  assert_int_equal(f.counters->stale_submits.load(), 1);
+  f.poll();
+  assert_int_equal(f.counters->stale_submits.load(), 1);
+}
+
 void flow_stats__unknown_flow_is_enoent(void** state) {
   Fixture& f = fixture(state);
   Lane* lane = f.add_lane();
@@ -377,6 +388,7 @@ int main() {
       MN_ENGINE_TEST(loopback__message_arrives_whole_at_another_lane),
       MN_ENGINE_TEST(violation__is_reported_once_and_others_go_on),
       MN_ENGINE_TEST(violation__waits_for_room_in_the_event_queue),
+      MN_ENGINE_TEST(submit__to_no_flow_is_counted_and_given_back),
       MN_ENGINE_TEST(flow_stats__unknown_flow_is_enoent),
       MN_ENGINE_TEST(stop__is_answered),
   };
