@@ -105,7 +105,7 @@ bool load(const Options& options, config::Config* ret_config) {
   }
   config::Loaded loaded = config::load_config(options.config_file);
   for (const config::NicConfig& nic : loaded.config.nics) {
-    if (nic.mode.empty()) continue;  // reported as missing
+    if (!nic.mode.starts_with("vdev:")) continue;  // the parser knows the others
     if (const auto checked = nic::check_mode(nic.mode); !checked) {
       loaded.errors.push_back(options.config_file + ":" + std::to_string(nic.line) +
                               ": key 'mode' in [nic " + nic.name + "]: " + checked.error());
@@ -114,6 +114,12 @@ bool load(const Options& options, config::Config* ret_config) {
   for (const std::string& error : loaded.errors) log_error("%s", error.c_str());
   *ret_config = std::move(loaded.config);
   return loaded.errors.empty();
+}
+
+// What binds a device to its driver makes no difference to DPDK.
+std::string dpdk_mode(const std::string& mode) {
+  const bool is_bound = mode == "vfio-pci" || mode == "uio_hv_generic" || mode == "bifurcated";
+  return is_bound ? "pci" : mode;
 }
 
 nic::NicSystemSettings nic_settings(const config::Config& config) {
@@ -131,9 +137,11 @@ nic::NicSystemSettings nic_settings(const config::Config& config) {
   }
   settings.memory_bytes = config.memory_bytes;
   for (const config::NicConfig& nic : config.nics) {
-    settings.nics.push_back(
-        {.name = nic.name, .mode = nic.mode, .mtu = nic.mtu, .engines = nic.engines,
-         .address = nic.address});
+    settings.nics.push_back({.name = nic.name,
+                             .mode = dpdk_mode(nic.mode),
+                             .mtu = nic.mtu,
+                             .engines = nic.engines,
+                             .address = nic.address});
   }
   return settings;
 }
@@ -162,9 +170,9 @@ Result<EngineUnit> make_engine(const config::NicConfig& wanted, const std::strin
   config.gateway = wanted.gateway;
   config.serves_loopback = serves_loopback;
   config.transport.mss = mss;
-  // A full window of one flow fits the receive queue of a peer like us, with room for another's, and a
-  // core's cache: every copy of a larger one comes from memory.
-  // Without a NIC there is no queue; the default stands.
+  // A full window of one flow fits the receive queue of a peer like us, with room for another's,
+  // and a core's cache: every copy of a larger one comes from memory. Without a NIC there is no
+  // queue; the default stands.
   if (driver != kNoDriver) {
     const uint32_t fits_cache = kWindowBytes / nic.mtu;
     config.transport.window_packets_max =
@@ -227,6 +235,12 @@ control::ServerSettings server_settings(const control::CountersMemory& counters)
 }
 
 Result<void> serve(const config::Config& config) {
+  for (const config::NicConfig& nic : config.nics) {
+    if (nic.mode == "auto" || nic.address == 0) {
+      return Error{"nic " + nic.name +
+                   ": 'auto' cannot be found out yet; give 'address' and 'mode' in its section"};
+    }
+  }
   auto socket = control::ListenSocket::open({config.socket, config.socket_gid, config.socket_mode});
   if (!socket) return Error{socket.error()};
 

@@ -139,39 +139,37 @@ class Parser {
     fail_key(line, key, "unknown; allowed: " + names_of(keys));
   }
 
-  void missing(const NicConfig& nic, const std::string& key) {
-    section_ = "nic " + nic.name;
-    for (const NicKey& known : nic_keys()) {
-      if (key == known.name) {
-        fail_key(nic.line, key, std::string("missing; allowed: ") + known.allowed);
-      }
-    }
-  }
-
   void check_nics() {
     std::map<Ipv4, int> addresses;
     std::map<std::string, int> vdevs;
     for (size_t i = 0; i < loaded_.config.nics.size(); i++) {
-      NicConfig& nic = loaded_.config.nics[i];
+      const NicConfig& nic = loaded_.config.nics[i];
       auto& lines = seen_[i].lines;
-      if (!lines.contains("address")) missing(nic, "address");
-      const NicName kind = *parse_nic_name(nic.name);
-      if (!lines.contains("mode")) {
-        if (kind == NicName::kPci || kind == NicName::kVmbus) {
-          nic.mode = "pci";
-        } else {
-          missing(nic, "mode");
-        }
-      }
       section_ = "nic " + nic.name;
-      if ((nic.mode == "af_packet" || nic.mode == "af_xdp") &&
-          (kind == NicName::kPci || kind == NicName::kVmbus)) {
-        fail_key(lines["mode"], "mode",
-                 "'" + nic.mode +
-                     "' needs the name or the MAC of a kernel interface as NAME; allowed: pci");
-      }
+      check_mode(nic, lines);
       check_unique(nic, lines, &addresses, &vdevs);
       check_gateway(nic, lines);
+    }
+  }
+
+  // What a NIC with such a name cannot be driven by.
+  void check_mode(const NicConfig& nic, std::map<std::string, int>& lines) {
+    const NicName kind = *parse_nic_name(nic.name);
+    const auto refuse = [this, &nic, &lines](const char* what) {
+      fail_key(lines["mode"], "mode", "'" + nic.mode + "' " + what);
+    };
+    if ((nic.mode == "af_packet" || nic.mode == "af_xdp") &&
+        (kind == NicName::kPci || kind == NicName::kVmbus)) {
+      refuse("needs the name or the MAC of a kernel interface as NAME; allowed: auto, pci");
+    } else if (nic.mode == "vfio-pci" && kind == NicName::kVmbus) {
+      refuse("is for PCI devices, and NAME is of a VMBus device; allowed: auto, uio_hv_generic");
+    } else if (nic.mode == "uio_hv_generic" && kind == NicName::kPci) {
+      refuse("is for VMBus devices, and NAME is of a PCI device; allowed: auto, vfio-pci");
+    } else if (nic.mode.starts_with("vdev:") && nic.address_source != AddressSource::kGiven) {
+      const auto it = lines.find("address");
+      fail_key(
+          it == lines.end() ? nic.line : it->second, "address",
+          "nobody knows that of a virtual device; allowed: a.b.c.d/length such as 10.0.0.1/24");
     }
   }
 

@@ -24,18 +24,34 @@ constexpr uint32_t kNicsMax = 16;  // an engine, and a lane of each channel, per
 
 enum class Hugepages : uint8_t { kAuto, kYes, kNo };
 enum class Idle : uint8_t { kSpin, kAdaptive };
+enum class AddressSource : uint8_t { kAuto, kMetadata, kGiven };
+// kAuto: from where the address comes; with a given address that is nowhere, so none.
+enum class GatewaySource : uint8_t { kAuto, kNone, kGiven };
 
 struct NicConfig {
   std::string name;  // kernel interface, PCI address, VMBus UUID or MAC; with vdev: a label
   int line = 0;      // of its section, for errors found later
-  Ipv4 address = 0;
-  uint32_t prefix_length = 0;
-  Ipv4 gateway = 0;  // 0: none
-  std::string mode;  // af_packet | af_xdp | vdev:... | pci
-  uint16_t mtu = 0;  // 0: the interface's own
+  AddressSource address_source = AddressSource::kAuto;
+  Ipv4 address = 0;            // kGiven only; otherwise 0
+  uint32_t prefix_length = 0;  // likewise
+  GatewaySource gateway_source = GatewaySource::kAuto;
+  Ipv4 gateway = 0;  // kGiven only; otherwise 0
+  // auto | vfio-pci | uio_hv_generic | bifurcated | af_xdp | af_packet | pci | vdev:...
+  std::string mode = "auto";
+  bool allow_unsafe_noiommu = false;
+  bool force = false;  // take the NIC that carries the default route or the only SSH address
+  uint16_t mtu = 0;    // 0: auto, the interface's own
   uint16_t engines = 1;
   std::vector<int> cpus;  // empty: any
   Idle idle = Idle::kAdaptive;
+};
+
+// Limits on what one user's applications hold together; root is not bound.
+struct Quotas {
+  uint32_t channels_per_user = 2048;
+  uint64_t memory_per_user = 0;  // bytes of channels, as mapped; 0: auto, eight times the machine's
+  uint32_t flows_per_user = 8192;  // that they opened
+  uint32_t listeners_per_user = 1024;
 };
 
 struct Config {
@@ -47,6 +63,7 @@ struct Config {
   uint64_t memory_bytes = 0;  // for packet buffers; 0: what the NICs need
   Hugepages hugepages = Hugepages::kAuto;
   LogLevel log_level = LogLevel::kInfo;
+  Quotas quotas;
   std::vector<NicConfig> nics;
 };
 

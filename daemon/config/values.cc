@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace mn::config {
 namespace {
@@ -69,6 +70,14 @@ std::optional<uint64_t> parse_size(std::string_view word) {
   return *value * unit;
 }
 
+std::string format_size(uint64_t bytes) {
+  if (bytes == 0) return "auto";
+  for (const auto& [letter, shift] : {std::pair{'G', 30}, {'M', 20}, {'K', 10}}) {
+    if (bytes % (uint64_t{1} << shift) == 0) return std::to_string(bytes >> shift) + letter;
+  }
+  return std::to_string(bytes);
+}
+
 std::optional<Ipv4> parse_ipv4(std::string_view word) {
   Ipv4 address = 0;
   for (int i = 0; i < 4; i++) {
@@ -82,6 +91,14 @@ std::optional<Ipv4> parse_ipv4(std::string_view word) {
     word.remove_prefix(i < 3 ? dot + 1 : 0);
   }
   return address;
+}
+
+std::string format_ipv4(Ipv4 address) {
+  std::string text;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    text += std::to_string(address >> shift & 0xff) + (shift > 0 ? "." : "");
+  }
+  return text;
 }
 
 std::optional<Network> parse_network(std::string_view word) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,7 +17,9 @@ std::optional<uint64_t> parse_number(std::string_view word, uint64_t min, uint64
 std::optional<uint32_t> parse_octal(std::string_view word, uint32_t max);
 // Bytes, with a suffix K, M or G (powers of 1024).
 std::optional<uint64_t> parse_size(std::string_view word);
+std::string format_size(uint64_t bytes);  // the reverse; "auto" for 0
 std::optional<Ipv4> parse_ipv4(std::string_view word);
+std::string format_ipv4(Ipv4 address);
 
 struct Network {
   Ipv4 address = 0;

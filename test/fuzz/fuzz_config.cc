@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The configuration parser, from any bytes: it ends, and it gives either a checked configuration or errors that
-// each name file and line.
+// The configuration parser, from any bytes: it ends, and it gives either a checked configuration or
+// errors that each name file and line.
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +17,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   MN_ASSERT(loaded.config.socket.starts_with('/') && loaded.config.socket.size() <= 107);
   MN_ASSERT(loaded.config.nics.size() <= mn::config::kNicsMax);
   for (const auto& nic : loaded.config.nics) {
-    MN_ASSERT(nic.address != 0 && nic.prefix_length >= 1 && nic.prefix_length <= 32);
+    const bool is_given = nic.address_source == mn::config::AddressSource::kGiven;
+    MN_ASSERT(is_given == (nic.address != 0) && nic.prefix_length <= 32);
+    MN_ASSERT(is_given == (nic.prefix_length != 0));
+    MN_ASSERT((nic.gateway_source == mn::config::GatewaySource::kGiven) == (nic.gateway != 0));
     MN_ASSERT(!nic.mode.empty() && nic.engines == 1);
     MN_ASSERT(nic.mtu == 0 || (nic.mtu >= mn::config::kMtuMin && nic.mtu <= mn::config::kMtuMax));
   }

@@ -11,6 +11,7 @@
 extern "C" {
 #include <cmocka.h>
 }
+#include "config/keys.h"
 
 using namespace mn;
 
@@ -58,11 +59,17 @@ void parse_config__takes_every_key(void**) {
       "memory = 512M\n"
       "hugepages = no\n"
       "log_level = debug\n"
+      "channels_per_user = 10\n"
+      "memory_per_user = 2G\n"
+      "flows_per_user = 20\n"
+      "listeners_per_user = 30\n"
       "\n"
       "[nic eth1]\n"
       "address = 10.0.1.2/24\n"
       "gateway = 10.0.1.1\n"
       "mode = af_xdp\n"
+      "allow_unsafe_noiommu = yes\n"
+      "force = yes\n"
       "mtu = 3000\n"
       "engines = 1\n"
       "cpus = 2,4-5\n"
@@ -89,7 +96,15 @@ void parse_config__takes_every_key(void**) {
   assert_int_equal(c.nics[0].cpus.size(), 3);
   assert_int_equal(c.nics[0].cpus[2], 5);
   assert_true(c.nics[0].idle == config::Idle::kSpin);
-  assert_string_equal(c.nics[1].mode.c_str(), "pci");
+  assert_true(c.nics[0].address_source == config::AddressSource::kGiven);
+  assert_true(c.nics[0].gateway_source == config::GatewaySource::kGiven);
+  assert_true(c.nics[0].force);
+  assert_true(c.nics[0].allow_unsafe_noiommu);
+  assert_string_equal(c.nics[1].mode.c_str(), "auto");
+  assert_int_equal(c.quotas.channels_per_user, 10);
+  assert_int_equal(c.quotas.memory_per_user, uint64_t{2} << 30);
+  assert_int_equal(c.quotas.flows_per_user, 20);
+  assert_int_equal(c.quotas.listeners_per_user, 30);
   assert_string_equal(c.nics[2].mode.c_str(), "vdev:net_memif0,role=server,socket=/tmp/x.sock");
 }
 
@@ -122,11 +137,59 @@ void parse_config__refuses_what_comes_twice(void**) {
       "f:6: key 'address' in [nic f]", "line 2");
 }
 
-void parse_config__refuses_what_is_missing(void**) {
-  assert_refused("[nic e]\nmode = af_packet\n", "f:1: key 'address' in [nic e]: missing",
-                 "10.0.0.1/24");
-  assert_refused("[nic e]\naddress = 10.0.0.1/8\n", "f:1: key 'mode' in [nic e]: missing",
-                 "af_xdp");
+void parse_config__leaves_to_the_machine_what_is_not_said(void**) {
+  assert_fine("[nic eth1]\n[nic 00:11:22:33:44:55]\naddress = metadata\ngateway = none\n");
+  const config::NicConfig& first = loaded.config.nics[0];
+  assert_true(first.address_source == config::AddressSource::kAuto);
+  assert_true(first.gateway_source == config::GatewaySource::kAuto);
+  assert_int_equal(first.address, 0);
+  assert_int_equal(first.mtu, 0);
+  assert_string_equal(first.mode.c_str(), "auto");
+  assert_false(first.force);
+  assert_false(first.allow_unsafe_noiommu);
+  const config::NicConfig& second = loaded.config.nics[1];
+  assert_true(second.address_source == config::AddressSource::kMetadata);
+  assert_true(second.gateway_source == config::GatewaySource::kNone);
+  assert_fine("[nic a]\naddress = auto\ngateway = 10.0.0.1\n[nic b]\naddress = auto\n");
+  assert_true(loaded.config.nics[0].gateway_source == config::GatewaySource::kGiven);
+}
+
+void parse_config__refuses_a_mode_that_cannot_be(void**) {
+  static const char kVmbus[] = "[nic f8615163-df3e-46c5-913f-f2d2f965ed0e]\n";
+  assert_refused((std::string(kVmbus) + "mode = vfio-pci\n").c_str(), "f:2: key 'mode'",
+                 "uio_hv_generic");
+  assert_refused((std::string(kVmbus) + "mode = af_xdp\n").c_str(), "f:2: key 'mode'",
+                 "kernel interface");
+  assert_refused("[nic 3b:00.0]\nmode = uio_hv_generic\n", "f:2: key 'mode'", "vfio-pci");
+  assert_refused("[nic l]\nmode = vdev:net_memif0\n", "f:1: key 'address'", "virtual device");
+  assert_refused("[nic l]\nmode = vdev:net_memif0\naddress = auto\n", "f:3: key 'address'",
+                 "virtual device");
+}
+
+void keys__write_what_they_read(void**) {
+  static const char kText[] =
+      "[machnet]\nsocket = /s\nsocket_group = g\nsocket_mode = 0606\nmemory = 1025M\n"
+      "hugepages = yes\nlog_level = error\nchannels_per_user = 3\nmemory_per_user = 7G\n"
+      "flows_per_user = 4\nlisteners_per_user = 5\n"
+      "[nic e]\naddress = 10.1.2.3/24\ngateway = 10.1.2.254\nmode = bifurcated\n"
+      "allow_unsafe_noiommu = yes\nforce = yes\nmtu = 9000\nengines = 1\ncpus = 2,4,5\n"
+      "idle = spin\n";
+  assert_fine(kText);
+  std::string written = "[machnet]\n";
+  for (const auto& key : config::machnet_keys()) {
+    written += std::string(key.name) + " = " + key.show(loaded.config) + "\n";
+  }
+  written += "[nic e]\n";
+  for (const auto& key : config::nic_keys()) {
+    written += std::string(key.name) + " = " + key.show(loaded.config.nics[0]) + "\n";
+  }
+  assert_string_equal(written.c_str(), kText);
+  for (const char* word : {"address = auto", "address = metadata", "gateway = none"}) {
+    parse((std::string("[nic e]\n") + word + "\n").c_str());
+    const config::NicKey& key = config::nic_keys()[word[0] == 'a' ? 0 : 1];
+    assert_string_equal((std::string(key.name) + " = " + key.show(loaded.config.nics[0])).c_str(),
+                        word);
+  }
 }
 
 void parse_config__refuses_bad_values(void**) {
@@ -140,6 +203,8 @@ void parse_config__refuses_bad_values(void**) {
       {"mtu", {"575", "9601", "x", "1500 # no comment", "-1", "", "1500.0", "0x600"}},
       {"engines", {"0", "2", "17", "a", "", "1 1", "+1", "1x"}},
       {"cpus", {"a", "1,", "3-1", "1,1", "1-2-3", "5000", "-1", ",1"}},
+      {"force", {"1", "true", "", "YES", "y", "no.", "-", "none"}},
+      {"allow_unsafe_noiommu", {"1", "true", "", "YES", "y", "no.", "-", "none"}},
       {"idle", {"SPIN", "sleep", "", "spin,", "s", "adaptive1", "1", "yes"}},
       {"gateway",
        {"10.0.0.1", "11.0.0.2", "x", "", "0.0.0.0", "255.255.255.255", "1.2.3", "1.2.3.4.5"}},
@@ -155,6 +220,14 @@ void parse_config__refuses_bad_values(void**) {
       assert_refused(text, begin, "; allowed: ");
     }
   }
+  for (const char* key : {"channels_per_user", "flows_per_user", "listeners_per_user"}) {
+    for (const char* value : {"0", "-1", "x", "1000001", "1K"}) {
+      snprintf(text, sizeof(text), "[machnet]\n%s = %s\n", key, value);
+      assert_refused(text, "f:2:", "1 to 1000000");
+    }
+  }
+  assert_refused("[machnet]\nmemory_per_user = 1K\n", "f:2:", "out of range");
+  assert_refused("[machnet]\nmemory_per_user = none\n", "f:2:", "auto");
   assert_refused("[machnet]\nmemory = 1K\n", "f:2:", "out of range");
   assert_refused("[machnet]\nmemory = 99999999999G\n", "f:2:", "not a size");
   assert_refused("[machnet]\nsocket_mode = 0888\n", "f:2:", "octal");
@@ -164,13 +237,13 @@ void parse_config__refuses_bad_values(void**) {
 }
 
 void parse_config__reports_all_errors_in_order(void**) {
-  parse("[machnet]\nx = 1\n[nic e]\nmode = no\nmtu = 1\n[wrong]\n");
+  parse("[machnet]\nx = 1\n[nic e\nmode = no\n[nic f]\nmode = no\nmtu = 1\n[wrong]\n");
   assert_int_equal(loaded.errors.size(), 5);
   assert_int_equal(strncmp(loaded.errors[0].c_str(), "f:2:", 4), 0);
   assert_int_equal(strncmp(loaded.errors[1].c_str(), "f:3:", 4), 0);
-  assert_int_equal(strncmp(loaded.errors[2].c_str(), "f:4:", 4), 0);
-  assert_int_equal(strncmp(loaded.errors[3].c_str(), "f:5:", 4), 0);
-  assert_int_equal(strncmp(loaded.errors[4].c_str(), "f:6:", 4), 0);
+  assert_int_equal(strncmp(loaded.errors[2].c_str(), "f:6:", 4), 0);
+  assert_int_equal(strncmp(loaded.errors[3].c_str(), "f:7:", 4), 0);
+  assert_int_equal(strncmp(loaded.errors[4].c_str(), "f:8:", 4), 0);
 }
 
 void parse_config__refuses_lines_that_are_none(void**) {
@@ -204,7 +277,9 @@ int main() {
       cmocka_unit_test(parse_config__names_line_key_and_what_is_allowed),
       cmocka_unit_test(parse_config__refuses_the_unknown),
       cmocka_unit_test(parse_config__refuses_what_comes_twice),
-      cmocka_unit_test(parse_config__refuses_what_is_missing),
+      cmocka_unit_test(parse_config__leaves_to_the_machine_what_is_not_said),
+      cmocka_unit_test(parse_config__refuses_a_mode_that_cannot_be),
+      cmocka_unit_test(keys__write_what_they_read),
       cmocka_unit_test(parse_config__refuses_bad_values),
       cmocka_unit_test(parse_config__reports_all_errors_in_order),
       cmocka_unit_test(parse_config__refuses_lines_that_are_none),

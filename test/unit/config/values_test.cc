@@ -26,6 +26,16 @@ void parse_size__knows_units(void**) {
   assert_false(parse_size("18446744073709551615G").has_value());
 }
 
+void format__writes_what_parse_reads(void**) {
+  for (const char* word : {"17", "3K", "1025M", "4G", "1000M"}) {
+    assert_string_equal(format_size(parse_size(word).value()).c_str(), word);
+  }
+  assert_string_equal(format_size(0).c_str(), "auto");
+  for (const char* word : {"0.0.0.0", "10.0.200.1", "255.255.255.255"}) {
+    assert_string_equal(format_ipv4(parse_ipv4(word).value()).c_str(), word);
+  }
+}
+
 void parse_ipv4__takes_the_whole_word(void**) {
   assert_int_equal(parse_ipv4("1.2.3.4").value(), 0x01020304);
   assert_int_equal(parse_ipv4("255.255.255.255").value(), 0xffffffff);
@@ -59,6 +69,7 @@ void parse_mac__reads_six_bytes(void**) {
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(parse_size__knows_units),
+      cmocka_unit_test(format__writes_what_parse_reads),
       cmocka_unit_test(parse_ipv4__takes_the_whole_word),
       cmocka_unit_test(parse_nic_name__tells_the_kinds_apart),
       cmocka_unit_test(parse_mac__reads_six_bytes),
