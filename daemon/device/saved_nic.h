@@ -21,9 +21,10 @@ namespace mn::device {
 enum class Bus : uint8_t { kOther, kPci, kVmbus };  // in words: other, pci, vmbus
 
 enum class Bound : uint8_t {  // in words: no, yes, found
-  kNo,                        // the kernel's driver has it
-  kYes,                       // we bound it: ours to give back
-  kFound,                     // it was bound when we came: not ours to give back
+  kNo,                        // not in our hands
+  kYes,    // taken: what was changed (driver, up, MTU) is ours to give back, also where none was
+           // bound
+  kFound,  // it was bound to this driver when we came: not ours to give back
 };
 
 struct ReservedPages {
@@ -55,6 +56,8 @@ struct SavedNic {
 
   int numa_node = -1;  // -1: unknown
   Bound bound = Bound::kNo;
+  // We switched the kernel's unsafe no-IOMMU mode on: ours to switch off.
+  bool noiommu_enabled = false;
   std::vector<ReservedPages> hugepages;  // ours to return
   std::string boot_id;                   // when this was written: bindings do not survive a boot
   bool operator==(const SavedNic&) const = default;
