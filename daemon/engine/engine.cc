@@ -58,7 +58,8 @@ Engine::~Engine() { close(command_fd_); }
 size_t Engine::poll_once(Instant now) {
   size_t work = run_commands(now);
   work += receive(now);
-  work += read_lanes(now);
+  const size_t submitted = read_lanes(now);
+  work += submitted;
   if (transport_.next_deadline() <= now) {
     transport_.on_deadline(now);
     work++;
@@ -72,6 +73,11 @@ size_t Engine::poll_once(Instant now) {
   transmit_idle_ = sent == 0 && sender_.idle();
   work += sent;
   work += report(now);
+  if (*lanes_.news_head() != nullptr) {
+    applications_turn_ = true;
+  } else if (submitted > 0) {
+    applications_turn_ = false;
+  }
   ring_applications();
 
   polls_++;

@@ -43,6 +43,9 @@ class Engine {
   // Returns the amount of work found: 0 means idle.
   size_t poll_once(Instant now);
   Instant next_deadline() const;
+  // Whose turn it is: true when the last exchange with applications gave them something, false when
+  // it only took from them, so that the network's answer is what they wait for.
+  bool applications_turn() const { return applications_turn_; }
   // Sleeps until a doorbell, a packet, a command, the next deadline or `longest`, whichever is
   // first; not at all when work has come meanwhile.
   void sleep(Instant now, Duration longest);
@@ -119,6 +122,7 @@ class Engine {
   uint64_t polls_ = 0;
   uint64_t polls_busy_ = 0;
   bool counters_stale_ = false;
+  bool applications_turn_ = false;
   bool transmit_idle_ = true;  // the last look found nothing to send, and nothing waits for the NIC
   NicCounters nic_counters_;
 };

@@ -17,6 +17,9 @@ namespace {
 // How long an adaptive engine polls on after its last work: longer than the think time of a peer
 // that answers at once, so that a conversation never pays for a wake-up.
 constexpr Duration kSpin = microseconds(60);
+// What was sent is answered by the network within this time or soon after; applications have
+// nothing to do until then, so the processor is kept.
+constexpr Duration kAnswer = microseconds(10);
 // A NIC that cannot wake us is polled by timer: at first often, then up to this long apart.
 constexpr Duration kBlindSleepMin = microseconds(50);
 constexpr Duration kBlindSleepMax = milliseconds(1);
@@ -57,18 +60,22 @@ void EngineThread::run() {
   uint64_t rounds = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
     heartbeat_.store(++rounds, std::memory_order_relaxed);
+    const bool adaptive = idle_.load(std::memory_order_relaxed) == IdleMode::kAdaptive;
     const Instant now = clock_now();
     if (engine_->poll_once(now) > 0) {
       last_work = now;
       blind_sleep = kBlindSleepMin;
+      // An application on this processor has what it waited for: it goes first.
+      if (adaptive && engine_->applications_turn()) sched_yield();
       continue;
     }
-    if (idle_.load(std::memory_order_relaxed) == IdleMode::kSpin) {
+    if (!adaptive) {
       __builtin_ia32_pause();
       continue;
     }
-    if (now - last_work < kSpin) {
-      sched_yield();
+    const Duration quiet = now - last_work;
+    if (quiet < kSpin) {
+      if (engine_->applications_turn() || quiet >= kAnswer) sched_yield();
       continue;
     }
     if (engine_->has_wake_for_nic()) {
