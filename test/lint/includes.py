@@ -31,7 +31,8 @@ TABLE = {
 OWNED = {
     r"rte_.*": {"daemon/nic"},
     r"(bpf/|xdp/|linux/bpf).*": {"daemon/nic"},
-    r"systemd/.*": {"daemon/control", "daemon"},
+    r"systemd/sd-journal\.h": {"daemon/base"},
+    r"systemd/(?!sd-journal).*": {"daemon/control", "daemon"},
     r"ini\.h": {"daemon/config"},
 }
 
