@@ -163,6 +163,8 @@ Fault set_engines(NicConfig* nic, const std::string& value) {
 }
 
 Fault set_cpus(NicConfig* nic, const std::string& value) {
+  nic->cpus.clear();
+  if (value == "any") return nullptr;
   auto cpus = parse_cpus(value);
   if (!cpus) return "not a list of processors";
   nic->cpus = std::move(*cpus);
@@ -236,7 +238,7 @@ constexpr NicKey kNicTable[] = {
     {"mtu", "auto, 576 to 9600", set_mtu,
      [](const NicConfig& nic) { return nic.mtu == 0 ? "auto" : std::to_string(nic.mtu); }},
     {"engines", "1", set_engines, [](const NicConfig& nic) { return std::to_string(nic.engines); }},
-    {"cpus", "processor numbers such as 2 or 2,4-5", set_cpus, show_cpus},
+    {"cpus", "any, or processor numbers such as 2 or 2,4-5", set_cpus, show_cpus},
     {"idle", "spin, adaptive",
      [](NicConfig* nic, const std::string& value) { return choose(kIdles, value, &nic->idle); },
      [](const NicConfig& nic) { return word_for(kIdles, nic.idle); }, true},

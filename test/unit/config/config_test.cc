@@ -190,6 +190,8 @@ void keys__write_what_they_read(void**) {
     assert_string_equal((std::string(key.name) + " = " + key.show(loaded.config.nics[0])).c_str(),
                         word);
   }
+  assert_fine("[nic e]\ncpus = any\n");
+  assert_true(loaded.config.nics[0].cpus.empty());
 }
 
 void parse_config__refuses_bad_values(void**) {
