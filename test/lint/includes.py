@@ -15,7 +15,7 @@ TABLE = {
     "daemon/transport": ["base", "wire", "ipc/shm_layout.h"],
     "daemon/host": ["base", "wire"],
     "daemon/channel": ["base", "ipc", "wire", "transport/message_store.h"],
-    "daemon/device": ["base"],
+    "daemon/device": ["base", "config/values.h"],
     "daemon/nic": ["base", "device"],
     "daemon/engine": ["base", "wire", "transport", "host", "channel", "ipc", "nic/nic_port.h"],
     "daemon/config": ["base"],
@@ -34,6 +34,7 @@ OWNED = {
     r"systemd/sd-journal\.h": {"daemon/base"},
     r"systemd/(?!sd-journal).*": {"daemon/control", "daemon"},
     r"ini\.h": {"daemon/config"},
+    r"(libmnl/|curl/|jansson).*": {"daemon/device"},
 }
 
 PURE = ("daemon/wire", "daemon/transport", "daemon/host")
