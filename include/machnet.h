@@ -5,11 +5,13 @@
  *
  * Results: 0 on success, -1 with errno on failure, where a function does not say otherwise. Nothing
  * prints, nothing aborts. A call that fails has changed nothing: nothing was sent, received or
- * taken over.
+ * taken over. But machnet_detach always frees, and after ETIMEDOUT of machnet_listen or
+ * machnet_unlisten it is not known whether the service has done it.
  *
  * Threads: one channel per thread at a time. Use one channel in each thread, or hand a channel over
  * with a lock of your own. Calls on different channels may run at the same time. After fork, the
- * child uses none of its parent's channels; it attaches its own.
+ * child uses none of its parent's channels, machnet_detach included; it attaches its own. No
+ * function may be called from a signal handler; none raises SIGPIPE.
  *
  * Units: lengths in bytes, times in the unit of their name; addresses and ports of MachnetFlow in
  * host byte order. Addresses given as text are dotted quads ("10.0.0.1"); names are not looked up.
@@ -19,9 +21,10 @@
  * machnet_send.
  *
  * The service is found at /run/machnet/machnet.sock, or where the environment's MACHNET_SOCKET
- * says.
+ * says (not in programs that run with more rights than their user).
  *
- * Any call on a channel may fail with:
+ * Any call on a channel may fail with these (machnet_buffer_free and machnet_view_release with
+ * EINVAL only, and they work on a dead channel, too):
  * - EINVAL: an argument is NULL or out of range: an error in the program.
  * - ESHUTDOWN: the service has ended or closed the channel; all its flows are gone. Seen at once by
  *   a call that waits, within about a millisecond by calls that poll, and then by every call. Call
@@ -73,29 +76,49 @@ typedef struct MachnetMsgHdr MachnetMsgHdr_t;
 /* ---- The published API ---- */
 
 /* Is the service there, and does it speak our version? Keeps nothing open; optional, once per
- * process. Blocks for 10 s at most, while a service is starting. ENOENT, ECONNREFUSED: no service
- * runs. EACCES: the user is not in the socket's group. EPROTONOSUPPORT: library and service have no
- * version in common. ETIMEDOUT, ECONNRESET: the service does not answer, or hung up. ENAMETOOLONG:
- * MACHNET_SOCKET. */
+ * process. Blocks while a service is starting: 10 s at most for the connection, and as long for the
+ * answer.
+ * - ENOENT, ECONNREFUSED: no service runs.
+ * - EACCES: the user is not in the socket's group.
+ * - EPROTONOSUPPORT: library and service have no version in common.
+ * - EDQUOT: too many connections to the service, or of this user.
+ * - ETIMEDOUT, ECONNRESET: the service does not answer, or hung up.
+ * - EPROTO: what answers is no Machnet.
+ * - ENAMETOOLONG, ENOTDIR, ELOOP, EPROTOTYPE: MACHNET_SOCKET is too long, or no socket of Machnet.
+ * - EMFILE, ENFILE, ENOBUFS, ENOMEM: no descriptor or no memory for a socket.
+ * - EAFNOSUPPORT: this process may not have Unix sockets. */
 int machnet_init(void);
 
-/* A new channel, the caller's until machnet_detach; NULL with errno on failure: those of
- * machnet_init, and EMFILE, ENFILE, ENOMEM (this process's limits), EAGAIN, EDQUOT, ENOSPC or what
- * else the service refuses with (its limits). Blocks while the service works, normally well below a
- * millisecond. A channel takes three descriptors, one more when machnet_wait first sleeps and one
- * for machnet_fd. */
+/* A new channel, the caller's until machnet_detach; NULL with errno on failure: errors as
+ * machnet_init, where EMFILE, ENFILE and ENOMEM may be about the channel, too. Blocks while the
+ * service works, normally well below a millisecond, for 4 s longer than machnet_init at most. A
+ * channel takes two descriptors and one for each engine of the service, one more when machnet_wait
+ * first sleeps and one for machnet_fd.
+ * - EDQUOT: the service has as many channels, or gives them as much memory, as it may, in all or
+ *   for this user.
+ * - ENOMEM, ENOBUFS: also: the service has no memory for a channel, or an engine no room.
+ * - EAGAIN: the process locks its memory (mlockall), and the channel is beyond its limit. */
 void* machnet_attach(void);
 
-/* From now on peers may connect to this port; their messages come from machnet_recv. local_ip: an
- * address of this host; NULL or "0.0.0.0": all of them. Blocks until the service answers.
- * EADDRINUSE: another listener has the port. EADDRNOTAVAIL: not an address of this host. ETIMEDOUT:
- * the service hangs. */
+/* From now on peers may connect to this port, 1 to 65535; their messages come from machnet_recv.
+ * local_ip: an address of the service's; NULL or "0.0.0.0": all of them. Blocks until the service
+ * answers, for 4 s at most.
+ * - EADDRINUSE: a listener, or a flow that was opened from this host, has the port.
+ * - EADDRNOTAVAIL: not an address of the service.
+ * - ENOBUFS: an engine has no room for another listener.
+ * - ETIMEDOUT: the service hangs. ECONNRESET: it is stopping. */
 int machnet_listen(void* channel, const char* local_ip, uint16_t port);
 
 /* Opens a flow to a listener; *flow is for machnet_send. local_ip: NULL or "0.0.0.0" lets the
- * service choose. Blocks for one round trip, for 4 s at most. ECONNREFUSED: nobody listens there.
- * EHOSTUNREACH, ENETUNREACH: no way there. ETIMEDOUT: no answer. EADDRNOTAVAIL: local_ip is not
- * ours, or no port is free. ENOBUFS, EMFILE, EAGAIN: too many flows; close some. */
+ * service choose. Blocks for one round trip, for 4 s at most.
+ * - EINVAL: also a remote_ip that is no host's (0.0.0.0/8, 224.0.0.0/3).
+ * - ECONNREFUSED: nobody listens there, or its program has no room for another flow.
+ * - ENETUNREACH: no NIC of the service leads there. EHOSTUNREACH: no host answers to ARP.
+ * - ETIMEDOUT: no answer.
+ * - EADDRNOTAVAIL: local_ip is not the service's, or all its ports are in use.
+ * - EADDRINUSE: the local ports that were tried have flows to that peer already; try again.
+ * - ENOBUFS: too many flows of this channel or of the service; close some.
+ * - ECONNABORTED, ECONNRESET: the service is stopping. */
 int machnet_connect(void* channel, const char* local_ip, const char* remote_ip,
                     uint16_t remote_port, MachnetFlow_t* flow);
 
@@ -119,8 +142,8 @@ int machnet_send(const void* channel, MachnetFlow_t flow, const void* buf, size_
 int machnet_sendmsg(const void* channel, const MachnetMsgHdr_t* msghdr);
 
 /* Sends vlen messages in order and returns how many were accepted: vlen, or less with errno as
- * machnet_sendmsg leaves it for the first one refused. -1: none, because an argument is wrong or
- * the channel is dead. */
+ * machnet_sendmsg leaves it for the first one refused (0 if that is the first of all). -1: none,
+ * because channel or msghdr_iovec is NULL, vlen is negative or the channel is dead. */
 int machnet_sendmmsg(const void* channel, const MachnetMsgHdr_t* msghdr_iovec, int vlen);
 
 /* The next complete message: its bytes, or 0 when none waits, or -1. Never blocks. *flow (may be
@@ -136,32 +159,36 @@ int machnet_recvmsg(const void* channel, MachnetMsgHdr_t* msghdr);
 /* ---- Leaving ---- */
 
 /* Closes the channel's flows after all that was sent on them, stops its listeners and frees the
- * channel, in every case: the pointer, its views and buffers are invalid afterwards, also when it
- * returns -1. Blocks until the peers have everything, for 1 s at most: ETIMEDOUT, what was left is
- * lost and the peers see a reset. ESHUTDOWN, EPROTO: the service was gone already. */
+ * channel, in every case (but EINVAL: it is NULL): the pointer, its views and buffers are invalid
+ * afterwards, also when it returns -1. Blocks until the peers have everything, for 1 s at most (2 s
+ * if the service hangs).
+ * - ETIMEDOUT: what was left is lost and the peers see a reset.
+ * - ESHUTDOWN, EPROTO, ECONNRESET: the service was gone already, or is stopping. */
 int machnet_detach(void* channel);
 
-/* Closes a flow after all that was sent on it. Messages of it that were not received yet are
- * dropped, no event of it follows. Does not block. Also forgets a flow that has ended. ENOTCONN: no
- * such flow. */
+/* Closes a flow, in both directions, after all that was sent on it. Messages of it that were not
+ * received yet are dropped, no event of it follows; its views stay. Does not block. Also forgets a
+ * flow that has ended. ENOTCONN: no such flow. */
 int machnet_close(void* channel, MachnetFlow_t flow);
 
-/* Takes machnet_listen back; flows stay. Blocks until the service answers. ENOENT: it is not
- * listening there. ETIMEDOUT: the service hangs. */
+/* Takes machnet_listen back, with the same address and port; flows stay. Blocks until the service
+ * answers, for 4 s at most. ENOENT: the channel is not listening there. ETIMEDOUT: the service
+ * hangs. ECONNRESET: it is stopping. */
 int machnet_unlisten(void* channel, const char* local_ip, uint16_t port);
 
 /* ---- Blocking ---- */
 
 /* Sleeps until a message or an event waits or, after a send failed with EAGAIN, until there is room
- * for it: 1. 0: timeout_ms milliseconds passed (0: only looks, -1: no limit). EINTR: a signal came.
- * ENOMEM, EMFILE: no descriptor to sleep on. A program that never calls machnet_next_event is woken
- * once by each event. */
+ * for it: 1. 0: timeout_ms milliseconds passed (0: only looks, negative: no limit). EINTR: a signal
+ * came. EMFILE, ENFILE, ENOMEM, ENOSPC: no descriptor to sleep on. A program that never calls
+ * machnet_next_event is woken once by each event. */
 int machnet_wait(void* channel, int timeout_ms);
 
 /* A descriptor for poll, select and epoll, readable when machnet_wait would return at once (and
  * when the service is gone: the next call says so). It belongs to the channel: do not read, write
- * or close it. Before blocking on it, call machnet_recv, machnet_recvmsg, machnet_recv_view or
- * machnet_next_event until it returns 0. EMFILE, ENOMEM. */
+ * or close it. Before blocking on it, and after a send that failed with EAGAIN, call machnet_recv,
+ * machnet_recvmsg, machnet_recv_view or machnet_next_event until it returns 0. EMFILE, ENFILE,
+ * ENOMEM, ENOSPC: no descriptor. */
 int machnet_fd(void* channel);
 
 /* ---- Flow events ---- */
@@ -169,7 +196,7 @@ int machnet_fd(void* channel);
 enum MachnetEventType {
   MACHNET_EVENT_ACCEPTED = 1, /* a peer connected to a listener */
   MACHNET_EVENT_CLOSED = 2,   /* the peer closed; all it sent was delivered before */
-  MACHNET_EVENT_RESET = 3,    /* the peer's program died or refused; messages may be lost */
+  MACHNET_EVENT_RESET = 3,    /* the peer's program or service died; messages may be lost */
   MACHNET_EVENT_DEAD = 4      /* the peer's host no longer answers; messages may be lost */
 };
 struct MachnetEvent {
@@ -189,13 +216,13 @@ int machnet_next_event(void* channel, MachnetEvent_t* event);
 /* Buffers for a message of len bytes. *iovlen in: room in iov, out: pieces, each to be filled from
  * its base, all full but the last. They are the caller's until machnet_buffer_send or
  * machnet_buffer_free. Never blocks. EAGAIN: no buffers now. EMSGSIZE: *iovlen is too small (it
- * then says how many are needed), or len too large. */
+ * then says how many are needed; iov may be NULL), or len too large. EINVAL: also len 0. */
 int machnet_buffer_alloc(void* channel, size_t len, MachnetIovec_t* iov, size_t* iovlen);
 
 /* Sends them as one message; they are the service's then. Of the last piece, less may be sent (a
  * smaller len). On failure they stay the caller's; errors as machnet_send, EINVAL also for pieces
  * that are not what machnet_buffer_alloc gave. Neither blocks nor copies (but where the flow lives
- * on another NIC than the one of the last machnet_send before the buffers were taken: then it
+ * on another engine than the one of the last machnet_send before the buffers were taken: then it
  * copies, and EAGAIN is possible). */
 int machnet_buffer_send(void* channel, MachnetFlow_t flow, const MachnetIovec_t* iov,
                         size_t iovlen);
@@ -216,26 +243,31 @@ typedef struct MachnetView MachnetView_t;
  * from the service: who holds many slows its senders down. ENOMEM: the message stays. */
 int machnet_recv_view(void* channel, MachnetView_t* view);
 
-/* Gives the message back, once; in any order. EINVAL: it was given back already. */
+/* Gives the message back, once, and clears *view; in any order. EINVAL: it was given back already
+ * (seen by the cleared view only: do not keep copies). */
 int machnet_view_release(void* channel, MachnetView_t* view);
 
 /* ---- Looking ---- */
 
-struct MachnetFlowStats {
-  uint64_t tx_messages, tx_bytes, rx_messages, rx_bytes;
-  uint64_t tx_packets, rx_packets, retransmitted_packets, timeouts;
-  uint64_t rtt_smoothed_ns, rtt_min_ns, rto_ns; /* nanoseconds; 0: not measured yet */
-  uint64_t tx_queued_bytes;                     /* accepted, not yet sent for the first time */
-  uint32_t window_packets;                      /* what the peer allows in flight */
+struct MachnetFlowStats {         /* counts since the flow began */
+  uint64_t tx_messages, tx_bytes; /* that the service has taken over */
+  uint64_t rx_messages, rx_bytes; /* handed to the channel; bytes with those that frame bundles */
+  uint64_t tx_packets, rx_packets, retransmitted_packets; /* with data; tx: those again included */
+  uint64_t timeouts;                                      /* retransmission timeouts */
+  uint64_t rtt_smoothed_ns, rtt_min_ns;                   /* round trip; 0: not measured yet */
+  uint64_t rto_ns;                                        /* retransmission timeout */
+  uint64_t tx_queued_bytes;                               /* not yet sent for the first time */
+  uint32_t window_packets;                                /* most that may be in flight */
   uint32_t packets_in_flight;
   uint32_t mss; /* payload bytes of a packet */
   uint32_t reserved[5];
 };
 typedef struct MachnetFlowStats MachnetFlowStats_t;
 
-/* Numbers of a live flow, src being this host. Blocks until the service answers: not for the data
- * path. ENOTCONN, EPIPE, ECONNRESET, ETIMEDOUT as machnet_send (ETIMEDOUT also: the service hangs).
- */
+/* Numbers of a live flow, src being this host. Blocks until the service answers, for 4 s at most:
+ * not for the data path. ENOTCONN, EPIPE, ECONNRESET, ETIMEDOUT as machnet_send (ECONNRESET also:
+ * the service is stopping; ETIMEDOUT also: it hangs). ENOENT: the flow has ended, and the channel
+ * has not heard of it yet. */
 int machnet_flow_stats(void* channel, MachnetFlow_t flow, MachnetFlowStats_t* stats);
 
 /* "1.0.0": static storage, never NULL. */
