@@ -126,10 +126,15 @@ int ControlClient::receive(ipc::ControlMessage* message, Descriptors* descriptor
   if (got < 0) return errno == EAGAIN ? 0 : fail(ESHUTDOWN);
   take_descriptors(&header, descriptors);
   if (got == 0) return fail(ESHUTDOWN);
-  if (got != sizeof *message || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
+  if (got != sizeof *message || (header.msg_flags & MSG_TRUNC) != 0 ||
       message->header.magic != ipc::kControlMagic || message->header.error < 0 ||
       message->header.error > kErrnoMax) {
     return fail(EPROTO);
+  }
+  if ((header.msg_flags & MSG_CTRUNC) != 0) {
+    // Fewer descriptors than there was room for: this process may not have more.
+    const bool limit = descriptors != nullptr && descriptors->count < ipc::kDescriptorsMax;
+    return fail(limit ? EMFILE : EPROTO);
   }
   return 1;
 }

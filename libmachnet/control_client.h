@@ -41,7 +41,7 @@ class ControlClient {
 
   // Sends message->header.type with its body, and overwrites `message` with the reply. 0; or -1
   // with errno: the daemon's refusal; ESHUTDOWN (the session is over), ETIMEDOUT, EPROTO (a reply
-  // that is none), ENOTSUP (no session).
+  // that is none), EMFILE (this process may not have the descriptors), ENOTSUP (no session).
   int request(ipc::ControlMessage* message, int timeout_ms, Descriptors* ret_descriptors = nullptr);
 
   // Looks at the socket without blocking. -1 with ESHUTDOWN: the session is over.

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fake_daemon.h"
@@ -130,6 +132,60 @@ void request__unwanted_descriptors(void** state) {
   client.close();
 }
 
+// A reply to request number 1 with three descriptors, there before it is asked for.
+void send_descriptors(int socket) {
+  ipc::ControlMessage message = {};
+  message.header = {.magic = ipc::kControlMagic,
+                    .type = ipc::kControlAttach,
+                    .reserved = 0,
+                    .sequence = 1,
+                    .error = 0};
+  const int fds[3] = {socket, socket, socket};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
+  iovec piece = {.iov_base = &message, .iov_len = sizeof message};
+  msghdr header = {};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof fds);
+  memcpy(CMSG_DATA(rights), fds, sizeof fds);
+  assert_int_equal(sendmsg(socket, &header, 0), sizeof message);
+}
+
+// A process at its limit is told so: nothing is wrong with the service.
+void request__no_room_for_descriptors(void** state) {
+  (void)state;
+  int ends[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  send_descriptors(ends[1]);
+  ControlClient client;
+  client.adopt(ends[0]);
+  rlimit all;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+  rlimit two_more = all;
+  const int next = dup(ends[0]);
+  close(next);
+  two_more.rlim_cur = static_cast<rlim_t>(next) + 2;
+  const int before = open_descriptors();
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &two_more), 0);
+  ipc::ControlMessage message = {};
+  message.header.type = ipc::kControlAttach;
+  Descriptors descriptors;
+  const int status = client.request(&message, 1000, &descriptors);
+  const int error = errno;
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+  assert_int_equal(status, -1);
+  assert_int_equal(error, EMFILE);
+  assert_int_equal(descriptors.count, 0);
+  assert_int_equal(open_descriptors(), before);
+  client.close();
+  close(ends[1]);
+}
+
 }  // namespace
 }  // namespace mn::client
 
@@ -144,6 +200,7 @@ int main() {
       MN_CASE(request__deadline),
       MN_CASE(request__refusal_and_end),
       MN_CASE(request__unwanted_descriptors),
+      cmocka_unit_test(request__no_room_for_descriptors),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
