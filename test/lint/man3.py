@@ -277,13 +277,15 @@ def self_test(directory):
         return tree_findings(top, library, {"machnet_a", "machnet_b", "machnet_c"})
 
     assert not found_in("right"), found_in("right")
-    wrong = [("header", "EAGAIN", "EPIPE"), ("header", "- EINVAL:", "- EPROTO:"), ("header", "; errors as machnet_a", ""),
-             ("header", "int x; /", "long x; /"), ("header", "MACHNET_MAX", "MACHNET_LEAST"),
+    wrong = [("header", "EAGAIN", "EPIPE"), ("header", "- EINVAL:", "- EPROTO:"),
+             ("header", "; errors as machnet_a", ""), ("header", "int x; /", "long x; /"),
+             ("header", "MACHNET_MAX", "MACHNET_LEAST"),
              ("header", "/* Whether; errors as machnet_a. */\n", ""), ("header", "channel, int x", "channel, long x"),
              ("page", ".It Bq Er EAGAIN\n", ""), ("page", ".It Bq Er EINVAL\n", ".It Bq Er EINVAL\n.It Bq Er EPIPE\n"),
              ("page", "machnet_a ,\n.Nm ", ""), ("page", '"int x"', '"int y"'), ("page", "  int x;", "  char x;"),
              ("page", ".Sh SEE ALSO", ".Sh SEE"), ("page", "{\\-1}", "{+}"), ("page", "int main", "int start"),
-             ("page", "machnet_a(0", "machnet_b(0"), ("page", "  struct MachnetA a =", "  int b;\n  struct MachnetA a ="),
+             ("page", "machnet_a(0", "machnet_b(0"),
+             ("page", "  struct MachnetA a =", "  int unused;\n  struct MachnetA a ="),
              ("cmake", "machnet_b.3=machnet_a.3", ""), ("cmake", "=machnet_a.3", "=machnet_d.3"),
              ("cmake", "=machnet_a.3", "=machnet_c.3"), ("cmake", "a.3)", "a.3\n  machnet_d.3=machnet_a.3)")]
     for number, (where, old, new) in enumerate(wrong):
