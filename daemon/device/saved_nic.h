@@ -28,9 +28,12 @@ enum class Bound : uint8_t {  // in words: no, yes, found
 };
 
 struct ReservedPages {
-  int node = 0;
+  int node = 0;  // -1: wherever the kernel liked
   uint64_t page_bytes = 0;
   uint64_t count = 0;  // pages that we added to what was there
+  // Set: the count is only a plan, noted before anything was added; never go below this many when
+  // giving back, since it is not known how much of the plan came true.
+  std::optional<uint64_t> floor;
   bool operator==(const ReservedPages&) const = default;
 };
 
@@ -67,6 +70,9 @@ struct SavedNic {
 // hugepages, any number of times); unknown keys are errors.
 Result<SavedNic> parse_saved_nic(std::string_view text, const std::string& file);
 std::string format_saved_nic(const SavedNic& nic);
+
+// What restore_network() of kernel_net.h wants.
+KernelNic kernel_part(const SavedNic& nic);
 
 // <state_dir>/<name>.nic; every name has a file of its own.
 std::string saved_nic_path(const SysRoot& root, const std::string& name);

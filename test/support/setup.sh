@@ -4,7 +4,8 @@
 
 # What a bare Debian 12 lacks to build everything and to run its tests.
 MN_BUILD_PACKAGES="gcc g++ cmake ninja-build pkg-config libc6-dev linux-libc-dev libdpdk-dev
-  libinih-dev libsystemd-dev libbpf-dev libcmocka-dev clang binutils
+  libinih-dev libsystemd-dev libbpf-dev libmnl-dev libcurl4-openssl-dev
+  libjansson-dev libcmocka-dev clang binutils
   iproute2 ethtool procps python3 make git ca-certificates mandoc"
 
 mn_say() { printf '== %s\n' "$*"; }
