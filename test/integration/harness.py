@@ -71,11 +71,12 @@ class Process:
     """A started program; its output goes to a file, so that it never blocks on a full pipe."""
 
     count = 0
+    directory = "/tmp"
 
     def __init__(self, args, env=None, name=None):
         Process.count += 1
         self.name = name or os.path.basename(args[0])
-        self.path = f"/tmp/out-{Process.count}"
+        self.path = f"{Process.directory}/out-{Process.count}"
         with open(self.path, "wb") as out:
             self.popen = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out,
                                           stderr=subprocess.STDOUT, env=env)

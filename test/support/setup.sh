@@ -6,7 +6,8 @@
 MN_BUILD_PACKAGES="gcc g++ cmake ninja-build pkg-config libc6-dev linux-libc-dev libdpdk-dev
   libinih-dev libsystemd-dev libbpf-dev libmnl-dev libcurl4-openssl-dev
   libjansson-dev libcmocka-dev clang binutils
-  iproute2 ethtool procps python3 make git ca-certificates mandoc"
+  iproute2 ethtool procps python3 make git ca-certificates mandoc
+  systemd-container mmdebstrap dpkg-dev"
 
 mn_say() { printf '== %s\n' "$*"; }
 
