@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The packages, as far as it is known when the build is configured. What depends on their version, which
 # `cpack -D CPACK_PACKAGE_VERSION=...` may choose, or on the date is in cpack_options.cmake.
-set(MN_PACKAGE_MAINTAINER "Machnet authors <machnet@localhost.localdomain>" CACHE STRING
+set(MN_PACKAGE_MAINTAINER "Machnet authors <machnet@machnet.invalid>" CACHE STRING
     "Who answers for the packages: Name <mail address>")
 
 # Libraries of DPDK that machnetd loads when it knows its NICs; no tool sees that it needs them. The same as
@@ -35,7 +35,11 @@ set(CPACK_SET_DESTDIR ON)  # some files live outside the prefix
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
     OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 set(CPACK_THREADS 1)  # more change what the compressor writes
+set(CPACK_STRIP_FILES ON)
 set(CPACK_COMPONENTS_ALL ${MN_COMPONENTS})
+foreach(component IN LISTS MN_DEBUG_COMPONENTS)
+  list(APPEND CPACK_COMPONENTS_ALL ${component}_debug)
+endforeach()
 set(CPACK_VERBATIM_VARIABLES ON)
 set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_SOURCE_DIR}/packaging/cpack_options.cmake)
 set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/packaging/cpack_dates.cmake)
@@ -43,15 +47,10 @@ set(CPACK_MACHNET_SOURCE_DIR ${PROJECT_SOURCE_DIR})
 set(CPACK_MACHNET_FORMAT ${MN_PACKAGE_FORMAT})
 set(CPACK_MACHNET_BUILD_DIR ${PROJECT_BINARY_DIR})
 set(CPACK_MACHNET_LIBDIR ${CMAKE_INSTALL_LIBDIR})
-foreach(component IN LISTS MN_COMPONENTS)
+foreach(component IN LISTS CPACK_COMPONENTS_ALL)
   set(CPACK_MACHNET_PACKAGE_${component} ${MN_PACKAGE_${component}})
 endforeach()
-if(MN_PACKAGE_FORMAT STREQUAL "deb")
-  set(CPACK_GENERATOR DEB)
-else()
-  set(CPACK_GENERATOR RPM)
-  list(APPEND CPACK_COMPONENTS_ALL debuginfo)
-  set(CPACK_STRIP_FILES ON)
-endif()
+set(CPACK_MACHNET_DEBUG_COMPONENTS ${MN_DEBUG_COMPONENTS})
+string(TOUPPER ${MN_PACKAGE_FORMAT} CPACK_GENERATOR)
 set(CPACK_SOURCE_GENERATOR "")
 include(CPack)

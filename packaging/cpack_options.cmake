@@ -13,31 +13,42 @@ if("$ENV{SOURCE_DATE_EPOCH}" STREQUAL "")
   set(ENV{SOURCE_DATE_EPOCH} ${epoch})
 endif()
 
-set(machnet_version ${CPACK_PACKAGE_VERSION})
-set(machnet_release 1)
+# ---- What each package says of itself: a summary, an empty line, a description.
 set(text_service "Messages between hosts without the kernel's network stack
- machnetd drives a network card from user space through DPDK and carries
- messages between applications on different hosts: reliable, in order, at tens
- of microseconds. It runs under systemd, takes the card that /etc/machnet.conf
- names and gives it back to the kernel when it stops. Installing it touches no
- card.")
-set(text_runtime "Client library of the Machnet message service
- Applications link this library to send and receive messages through the Machnet
- service of their host. It needs nothing but the C library.")
-set(text_devel "Development files of the Machnet message service
- Header, pkg-config and CMake descriptions, manual pages and an example for
- programs that use libmachnet.")
-set(text_tools "Measuring tools for the Machnet message service
- msg_gen sends messages between two hosts over Machnet and measures round trips
- and throughput.")
-set(text_debuginfo "Debug symbols of Machnet
- The debug information of machnetd, libmachnet and the tools, for debuggers.")
 
-# Summary and description, which have one source but two forms.
+machnetd drives a network card from user space through DPDK and carries
+messages between applications on different hosts: reliable, in order, at tens
+of microseconds. It runs under systemd, takes the card that /etc/machnet.conf
+names and gives it back to the kernel when it stops. Installing it touches no
+card.")
+set(text_runtime "Library for messages between hosts through Machnet
+
+Applications link this library to send and receive messages through the
+Machnet daemon of their host, which carries them past the kernel's network
+stack. It needs nothing but the C library.")
+set(text_devel "Development files of libmachnet
+
+Header, descriptions for pkg-config and CMake, manual pages and an example,
+for programs that send and receive messages through Machnet.")
+set(text_tools "Measuring tools for messages through Machnet
+
+msg_gen sends messages between two hosts through Machnet and measures round
+trips and throughput.")
+
+# Sets `summary` and `description` of a component.
 macro(machnet_describe component)
-  string(REGEX MATCH "^[^\n]*" summary "${text_${component}}")
-  string(REGEX REPLACE "^[^\n]*\n" "" description "${text_${component}}")
-  string(REGEX REPLACE "(^|\n) " "\\1" description "${description}")
+  if("${component}" MATCHES "^(.*)_debug$")
+    set(package ${CPACK_MACHNET_PACKAGE_${CMAKE_MATCH_1}})
+    set(summary "Debug symbols of ${package}")
+    set(description "What debuggers need to show the places in the sources that the programs and\n"
+                    "libraries of ${package} were built from.")
+    string(REPLACE ";" "" description "${description}")
+  else()
+    string(FIND "${text_${component}}" "\n\n" end)
+    string(SUBSTRING "${text_${component}}" 0 ${end} summary)
+    math(EXPR end "${end} + 2")
+    string(SUBSTRING "${text_${component}}" ${end} -1 description)
+  endif()
 endmacro()
 
 file(MAKE_DIRECTORY ${work})

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 # The rpm packages, under Fedora's names; see cpack_options.cmake.
-set(full_version ${machnet_version}-${machnet_release})
+set(release 1)
+set(full_version ${CPACK_PACKAGE_VERSION}-${release})
 set(CPACK_RPM_COMPONENT_INSTALL ON)
 set(CPACK_RPM_FILE_NAME RPM-DEFAULT)
 set(CPACK_RPM_MAIN_COMPONENT service)
-set(CPACK_RPM_PACKAGE_RELEASE ${machnet_release})
+set(CPACK_RPM_PACKAGE_RELEASE ${release})
 set(CPACK_RPM_PACKAGE_LICENSE MIT)
-set(CPACK_RPM_PACKAGE_GROUP Unspecified)
 set(CPACK_RPM_PACKAGE_RELOCATABLE OFF)
+set(CPACK_PACKAGE_RELOCATABLE OFF)
 set(CPACK_RPM_PACKAGE_AUTOREQ ON)
 set(CPACK_RPM_PACKAGE_AUTOPROV ON)
 set(CPACK_RPM_COMPRESSION_TYPE xz)
@@ -18,12 +19,13 @@ set(CPACK_RPM_SPEC_MORE_DEFINE
 "%define use_source_date_epoch_as_buildtime 1
 %define clamp_mtime_to_source_date_epoch 1
 %define _buildhost localhost
-%define _build_id_links none")
+%define _build_id_links none
+Packager: ${CPACK_PACKAGE_CONTACT}")
 
 string(TIMESTAMP date "%a %b %d %Y" UTC)  # of SOURCE_DATE_EPOCH
 file(WRITE ${work}/changelog.rpm
 "* ${date} ${CPACK_PACKAGE_CONTACT} - ${full_version}
-- Machnet ${machnet_version}.
+- Machnet ${CPACK_PACKAGE_VERSION}.
 ")
 set(CPACK_RPM_CHANGELOG_FILE ${work}/changelog.rpm)
 
@@ -36,15 +38,27 @@ foreach(folder lib/debug lib/debug/.build-id lib/systemd lib/systemd/system lib/
   list(APPEND CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION /usr/${folder})
 endforeach()
 
-set(CPACK_MACHNET_PACKAGE_debuginfo machnet-debuginfo)
-foreach(component service runtime devel tools debuginfo)
+set(CPACK_RPM_PACKAGE_GROUP "System Environment/Daemons")
+set(CPACK_RPM_runtime_PACKAGE_GROUP "System Environment/Libraries")
+set(CPACK_RPM_devel_PACKAGE_GROUP "Development/Libraries")
+set(CPACK_RPM_tools_PACKAGE_GROUP "Applications/System")
+foreach(component IN LISTS CPACK_COMPONENTS_ALL)
   string(TOUPPER ${component} upper)
   machnet_describe(${component})
-  set(CPACK_RPM_${component}_PACKAGE_NAME ${CPACK_MACHNET_PACKAGE_${component}})
+  set(package ${CPACK_MACHNET_PACKAGE_${component}})
+  set(CPACK_RPM_${component}_PACKAGE_NAME ${package})
   set(CPACK_RPM_${component}_PACKAGE_SUMMARY "${summary}")
   set(CPACK_COMPONENT_${upper}_DESCRIPTION "${description}")
-  set(CPACK_RPM_${component}_USER_FILELIST
-      "%license /usr/share/licenses/${CPACK_MACHNET_PACKAGE_${component}}/LICENSE")
+  if(NOT component MATCHES "_debug$")
+    set(CPACK_RPM_${component}_USER_FILELIST "%license /usr/share/licenses/${package}/LICENSE")
+  endif()
+endforeach()
+foreach(component IN LISTS CPACK_MACHNET_DEBUG_COMPONENTS)
+  set(CPACK_RPM_${component}_debug_PACKAGE_GROUP "Development/Debug")
+  set(CPACK_RPM_${component}_debug_PACKAGE_REQUIRES
+      "${CPACK_MACHNET_PACKAGE_${component}}%{?_isa} = ${full_version}")
+  set(CPACK_RPM_${component}_debug_PACKAGE_AUTOREQ OFF)
+  set(CPACK_RPM_${component}_debug_PACKAGE_AUTOPROV OFF)
 endforeach()
 
 # ---- machnet
@@ -60,7 +74,4 @@ set(CPACK_RPM_service_PRE_UNINSTALL_SCRIPT_FILE ${here}/rpm/machnet.preun)
 set(CPACK_RPM_service_POST_UNINSTALL_SCRIPT_FILE ${here}/rpm/machnet.postun)
 
 # ---- the others. The library's own name and version come from its soname.
-set(CPACK_RPM_devel_PACKAGE_REQUIRES "libmachnet = ${full_version}")
-set(CPACK_RPM_debuginfo_PACKAGE_AUTOREQ OFF)
-set(CPACK_RPM_debuginfo_PACKAGE_AUTOPROV OFF)
-unset(CPACK_RPM_debuginfo_USER_FILELIST)
+set(CPACK_RPM_devel_PACKAGE_REQUIRES "libmachnet%{?_isa} = ${full_version}")

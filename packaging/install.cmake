@@ -62,15 +62,17 @@ foreach(page IN LISTS pages)
 endforeach()
 add_custom_target(mn_man ALL DEPENDS ${compressed_pages})
 
-# ---- Completion: one file under the name of each program.
+# ---- Completion: one file, found under the name of each program.
 set(completions ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions)
-foreach(program machnetd machnet-nic machnetctl msg_gen)
-  set(component service)
-  if(program STREQUAL "msg_gen")
-    set(component tools)
-  endif()
+foreach(component service tools)
+  set(name_service machnetd)
+  set(name_tools msg_gen)
   install(FILES ${top}/packaging/completion/machnet.bash DESTINATION ${completions}
-          RENAME ${program} COMPONENT ${component})
+          RENAME ${name_${component}} COMPONENT ${component})
+endforeach()
+foreach(program machnet-nic machnetctl)
+  install(CODE "file(CREATE_LINK machnetd
+    \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${completions}/${program}\" SYMBOLIC)" COMPONENT service)
 endforeach()
 
 # ---- Documentation
@@ -94,16 +96,28 @@ foreach(component IN LISTS MN_COMPONENTS)
   # an installation without packages has no changelog of packages.
   install(CODE "
     if(EXISTS \"\$ENV{MN_PACKAGE_CHANGELOG}\")
-      file(INSTALL \"\$ENV{MN_PACKAGE_CHANGELOG}\" RENAME changelog.Debian.gz
+      file(INSTALL \"\$ENV{MN_PACKAGE_CHANGELOG}\"
            DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${MN_DOCDIR_${component}}\")
     endif()" COMPONENT ${component})
 endforeach()
 
-# ---- Debug symbols: for the rpm; CPack splits them off by itself for deb.
-foreach(target machnetd machnet_nic machnetctl msg_gen machnet)
-  if(TARGET ${target})
-    install(CODE "
-      set(elf \"$<TARGET_FILE:${target}>\")
-      include(\"${top}/packaging/rpm/split_debug.cmake\")" COMPONENT debuginfo EXCLUDE_FROM_ALL)
+# ---- Debug symbols: packages of their own, and no part of an installation without packages.
+set(debug_service machnetd machnet_nic machnetctl)
+set(debug_runtime machnet)
+set(debug_tools msg_gen)
+foreach(component IN LISTS MN_DEBUG_COMPONENTS)
+  set(doc "")
+  if(MN_PACKAGE_FORMAT STREQUAL "deb")
+    set(doc ${CMAKE_INSTALL_DATAROOTDIR}/doc/${MN_PACKAGE_${component}_debug})
   endif()
+  foreach(target IN LISTS debug_${component})
+    if(TARGET ${target})
+      install(CODE "
+        set(elf \"$<TARGET_FILE:${target}>\")
+        set(doc \"${doc}\")
+        set(doc_target \"${MN_PACKAGE_${component}}\")
+        include(\"${top}/packaging/debug_symbols.cmake\")"
+        COMPONENT ${component}_debug EXCLUDE_FROM_ALL)
+    endif()
+  endforeach()
 endforeach()
