@@ -15,7 +15,10 @@
 #include <machnet.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { DEFAULT_PORT = 888, WAIT_MS = 5000 };
 
@@ -58,16 +61,23 @@ static void print_message(const char* text, size_t size, const MachnetFlow_t* fl
   fflush(stdout);
 }
 
+static int64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* The next message; 0 when it was interrupted or took longer than timeout_ms (-1: for ever). */
 static ssize_t receive(void* channel, char* buffer, size_t size, MachnetFlow_t* flow, bool spin,
                        int timeout_ms) {
+  const int64_t end = now_ms() + timeout_ms;
+  int left = timeout_ms;
   while (!stopped) {
     const ssize_t got = machnet_recv(channel, buffer, size, flow);
     if (got != 0) return got;
-    if (spin) continue;
-    const int ready = machnet_wait(channel, timeout_ms);
-    if (ready == 0 || (ready < 0 && errno == EINTR)) return 0;
-    if (ready < 0) return -1;
+    if (timeout_ms >= 0 && (left = (int)(end - now_ms())) <= 0) return 0;
+    /* It also returns for what is no message, such as a client that leaves: look again. */
+    if (!spin && machnet_wait(channel, left) < 0 && errno != EINTR) return -1;
   }
   return 0;
 }
@@ -89,7 +99,7 @@ static int serve(void* channel, const char* ip, uint16_t port, bool spin, long c
                                 .src_port = flow.dst_port,
                                 .dst_port = flow.src_port};
     static const char answer[] = "hello to you";
-    /* A client that has left again is no reason to stop serving. */
+    /* A client that has left again, or takes no answers (EAGAIN), is no reason to stop serving. */
     if (machnet_send(channel, back, answer, sizeof answer - 1) != 0) complain("cannot answer");
   }
   return 0;
@@ -113,6 +123,13 @@ static int greet(void* channel, const char* local, const char* remote, uint16_t 
   return machnet_close(channel, flow) == 0 ? 0 : complain("cannot close");
 }
 
+/* A whole number of decimal digits; -1: none. */
+static long number(const char* text) {
+  char* end;
+  const long value = strtol(text, &end, 10);
+  return *text == '\0' || *end != '\0' ? -1 : value;
+}
+
 int main(int argc, char** argv) {
   static const struct option options[] = {
       {"listen", required_argument, NULL, 'l'}, {"connect", required_argument, NULL, 'c'},
@@ -134,10 +151,10 @@ int main(int argc, char** argv) {
         local_ip = optarg;
         break;
       case 'p':
-        port = strtol(optarg, NULL, 10);
+        port = number(optarg);
         break;
       case 'n':
-        count = strtol(optarg, NULL, 10);
+        count = number(optarg);
         break;
       case 's':
         spin = true;
