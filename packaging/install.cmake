@@ -62,6 +62,15 @@ foreach(page IN LISTS pages)
 endforeach()
 add_custom_target(mn_man ALL DEPENDS ${compressed_pages})
 
+# Functions that share a page: a link for each of the others.
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/man)
+foreach(link IN LISTS MN_MAN_LINKS)
+  string(REGEX MATCH "^(.+)=(.+)$" ignored ${link})
+  set(alias ${PROJECT_BINARY_DIR}/man/${CMAKE_MATCH_1}.gz)
+  file(CREATE_LINK ${CMAKE_MATCH_2}.gz ${alias} SYMBOLIC)
+  install(FILES ${alias} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT devel)
+endforeach()
+
 # ---- Completion: one file, found under the name of each program.
 set(completions ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions)
 foreach(component service tools)
