@@ -105,6 +105,7 @@ void* machnet_attach(void);
  * answers, for 4 s at most.
  * - EADDRINUSE: a listener, or a flow that was opened from this host, has the port.
  * - EADDRNOTAVAIL: not an address of the service.
+ * - EDQUOT: this user has as many listeners as it may.
  * - ENOBUFS: an engine has no room for another listener.
  * - ETIMEDOUT: the service hangs. ECONNRESET: it is stopping. */
 int machnet_listen(void* channel, const char* local_ip, uint16_t port);
@@ -117,6 +118,7 @@ int machnet_listen(void* channel, const char* local_ip, uint16_t port);
  * - ETIMEDOUT: no answer.
  * - EADDRNOTAVAIL: local_ip is not the service's, or all its ports are in use.
  * - EADDRINUSE: the local ports that were tried have flows to that peer already; try again.
+ * - EDQUOT: this user has opened as many flows as it may; close some.
  * - ENOBUFS: too many flows of this channel or of the service; close some.
  * - ECONNABORTED, ECONNRESET: the service is stopping. */
 int machnet_connect(void* channel, const char* local_ip, const char* remote_ip,
