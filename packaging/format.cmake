@@ -36,7 +36,7 @@ foreach(component IN LISTS MN_COMPONENTS)
 endforeach()
 
 # The same commit gives the same bytes, wherever it is built: no folder of the build machine in the code
-# or its debug information, no random names in objects that the link optimises.
+# or its debug information.
 option(MN_REPRODUCIBLE "Leave the build's folders out of what is built" OFF)
 if(MN_REPRODUCIBLE)
   # The last map that fits wins: a build folder inside the source folder comes after it. What asserts
@@ -47,4 +47,5 @@ if(MN_REPRODUCIBLE)
            -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
   add_compile_options(${maps})
   add_link_options(${maps})
+  set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)  # else the build IDs know the folder
 endif()
