@@ -18,6 +18,6 @@ constexpr char kNeedsRestart[] = "be180fa2e5b44ae7a7f402685ae5c7ba";
 constexpr char kEngineStuck[] = "33cfd04a819646c49e4a0047a8ea2e50";
 constexpr char kEngineBack[] = "7b1ceadf47774643a8a2ec1902e6cb17";
 constexpr char kClientFault[] = "9b991d62cdf14239a876ac58aee783c0";
-constexpr char kQuota[] = "16d076c4ce0446d2bacaa559069655ce";
+constexpr char kNoDescriptors[] = "16d076c4ce0446d2bacaa559069655ce";
 
 }  // namespace mn::log_id

@@ -3,9 +3,12 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <iterator>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "control/route.h"
 
 namespace mn::control {
 namespace {
@@ -14,6 +17,11 @@ std::vector<const EngineFacts*> facts_of(std::span<const std::unique_ptr<EngineL
   std::vector<const EngineFacts*> facts;
   for (const auto& engine : engines) facts.push_back(&engine->facts());
   return facts;
+}
+
+Outcome over_quota(uid_t uid, uint64_t limit, const char* what, const char* key) {
+  return {EDQUOT, "user " + std::to_string(uid) + " has " + std::to_string(limit) + " " + what +
+                      ", which is the limit (" + key + " in the service's configuration)"};
 }
 
 // Counts the answers of several engines; the last one calls `done` with the first error.
@@ -40,18 +48,74 @@ Outcome ChannelRegistry::check_quota(uid_t uid, uint64_t memory_bytes) const {
   if (memory_bytes > limits_.memory_bytes - total_.memory_bytes) {
     return {EDQUOT, "the channels of the service have reached the limit of their memory"};
   }
-  const auto it = users_.find(uid);
-  if (uid == 0 || it == users_.end()) return {};
-  if (it->second.channels >= limits_.channels_per_user) {
-    return {EDQUOT, "user " + std::to_string(uid) + " has " +
-                        std::to_string(limits_.channels_per_user) +
-                        " channels, which is the limit"};
+  if (uid == 0) return {};
+  const Usage& usage = usage_of(uid);
+  if (usage.channels >= limits_.channels_per_user) {
+    return over_quota(uid, usage.channels, "channels", "channels_per_user");
   }
-  if (memory_bytes > limits_.memory_bytes_per_user - it->second.memory_bytes) {
-    return {EDQUOT, "the channels of user " + std::to_string(uid) +
-                        " have reached the limit of their memory"};
+  // The limit may have been lowered below what is in use.
+  const uint64_t limit = limits_.memory_bytes_per_user;
+  if (usage.memory_bytes > limit || memory_bytes > limit - usage.memory_bytes) {
+    return over_quota(uid, usage.memory_bytes >> 20, "MiB of channels", "memory_per_user");
   }
   return {};
+}
+
+const ChannelRegistry::Usage& ChannelRegistry::usage_of(uid_t uid) const {
+  static const Usage kNothing;
+  const auto it = users_.find(uid);
+  return it == users_.end() ? kNothing : it->second;
+}
+
+Outcome ChannelRegistry::may_listen(const ChannelRecord& record) const {
+  const uid_t uid = record.owner.uid;
+  const uint32_t held = usage_of(uid).listeners;
+  if (uid == 0 || held < limits_.listeners_per_user) return {};
+  return over_quota(uid, held, "listeners", "listeners_per_user");
+}
+
+Outcome ChannelRegistry::may_connect(const ChannelRecord& record) const {
+  const uid_t uid = record.owner.uid;
+  const uint32_t held = usage_of(uid).flows;
+  if (uid == 0 || held < limits_.flows_per_user) return {};
+  return over_quota(uid, held, "open flows", "flows_per_user");
+}
+
+void ChannelRegistry::hold_listener(ChannelRecord* record,
+                                    const ChannelRecord::Listener& listener) {
+  record->listeners.push_back(listener);
+  users_[record->owner.uid].listeners++;
+}
+
+void ChannelRegistry::drop_listener(ChannelRecord* record, Ipv4 ip, Port port) {
+  const auto dropped =
+      std::erase_if(record->listeners, [ip, port](const ChannelRecord::Listener& listener) {
+        return listener.ip == ip && listener.port == port;
+      });
+  if (dropped == 0) return;
+  users_[record->owner.uid].listeners--;
+  ports_.unlisten(ip, port, record->id);
+}
+
+void ChannelRegistry::hold_local_port(ChannelRecord* record, Ipv4 ip, Port port) {
+  if (record->local_ports.emplace(ip, port).second) users_[record->owner.uid].flows++;
+}
+
+bool ChannelRegistry::drop_local_port(ChannelRecord* record, Ipv4 ip, Port port) {
+  if (record->local_ports.erase({ip, port}) == 0) return false;
+  users_[record->owner.uid].flows--;
+  ports_.release(clock_now(), ip, port);
+  return true;
+}
+
+uint32_t ChannelRegistry::flows() const {
+  uint32_t flows = 0;
+  for (const auto& [id, record] : records_) {
+    for (uint32_t i = 0; i < record->channel->lane_count(); i++) {
+      flows += record->channel->lane(i)->flows_in_use();
+    }
+  }
+  return flows;
 }
 
 Outcome ChannelRegistry::create(const Owner& owner, ChannelId* ret_id, Done on_ready) {
@@ -97,6 +161,7 @@ void ChannelRegistry::free_listeners(ChannelRecord* record) {
   for (const auto& listener : record->listeners) {
     ports_.unlisten(listener.ip, listener.port, record->id);
   }
+  users_[record->owner.uid].listeners -= static_cast<uint32_t>(record->listeners.size());
   record->listeners.clear();
 }
 
@@ -131,8 +196,10 @@ void ChannelRegistry::on_lane_removed(ChannelId id) {
   const auto it = records_.find(id);
   if (it == records_.end() || --it->second->lanes_unremoved > 0) return;
   ChannelRecord& record = *it->second;
-  const Instant now = clock_now();
-  for (const auto& [ip, port] : record.local_ports) ports_.release(now, ip, port);
+  while (!record.local_ports.empty()) {
+    const auto [ip, port] = *record.local_ports.begin();
+    drop_local_port(&record, ip, port);
+  }
   for (uint32_t i = 0; i < engines_.size(); i++) by_lane_.erase(record.channel->lane(i));
   const auto user = users_.find(record.owner.uid);
   for (Usage* usage : {&user->second, &total_}) {
@@ -149,9 +216,13 @@ void ChannelRegistry::on_event(const EngineEvent& event) {
   if (it == by_lane_.end()) return;
   ChannelRecord* record = it->second;
   if (event.kind == EngineEvent::Kind::kFlowEnded) {
-    const std::pair local{event.tuple.local_ip, event.tuple.local_port};
-    if (event.opened_by_us && record->local_ports.erase(local) > 0) {
-      ports_.release(clock_now(), local.first, local.second);
+    const FourTuple& tuple = event.tuple;
+    if (event.opened_by_us) drop_local_port(record, tuple.local_ip, tuple.local_port);
+    if (log_enabled(LogLevel::kDebug)) {
+      const std::string flow = format_flow(tuple);
+      log_event(LogLevel::kDebug, {.channel = record->id, .flow = flow.c_str()},
+                "channel %llu: flow %s ended", static_cast<unsigned long long>(record->id),
+                flow.c_str());
     }
   } else if (event.kind == EngineEvent::Kind::kLaneViolated && record->on_violation) {
     // A copy: the callback ends the session, which resets the original.

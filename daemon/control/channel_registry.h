@@ -30,6 +30,8 @@ struct ChannelLimits {
   uint32_t channels_per_user = 2048;
   uint64_t memory_bytes = UINT64_MAX;
   uint64_t memory_bytes_per_user = UINT64_MAX;
+  uint32_t flows_per_user = UINT32_MAX;  // that its applications opened, not those they accepted
+  uint32_t listeners_per_user = UINT32_MAX;
 };
 
 struct Owner {
@@ -70,10 +72,22 @@ class ChannelRegistry {
   // Resets what is left. The id is invalid at once; the memory goes when the last engine let go of
   // it.
   void remove(ChannelId id);
+  // Holds from now on; what is held already beyond it stays.
+  void set_limits(const ChannelLimits& limits) { limits_ = limits; }
+
+  // Whether the channel's user may hold one more; EDQUOT.
+  Outcome may_listen(const ChannelRecord& record) const;
+  Outcome may_connect(const ChannelRecord& record) const;
+  // The port book has the port already. The reverse gives it back, too.
+  void hold_listener(ChannelRecord* record, const ChannelRecord::Listener& listener);
+  void drop_listener(ChannelRecord* record, Ipv4 ip, Port port);
+  void hold_local_port(ChannelRecord* record, Ipv4 ip, Port port);
+  bool drop_local_port(ChannelRecord* record, Ipv4 ip, Port port);  // false: it holds no such port
 
   ChannelRecord* find(ChannelId id);  // nullptr: unknown, or leaving
   ChannelRecord* at(uint32_t index);  // in the order of attaching; nullptr past the last
   size_t count() const { return records_.size(); }  // leaving ones included
+  uint32_t flows() const;                           // of all channels, now
   void on_idle(std::function<void()> callback) { on_idle_ = std::move(callback); }
 
   PortBook& ports() { return ports_; }
@@ -84,16 +98,19 @@ class ChannelRegistry {
   struct Usage {
     uint32_t channels = 0;
     uint64_t memory_bytes = 0;
+    uint32_t flows = 0;
+    uint32_t listeners = 0;
   };
 
   Outcome check_quota(uid_t uid, uint64_t memory_bytes) const;
   void on_event(const EngineEvent& event);
   void free_listeners(ChannelRecord* record);
+  const Usage& usage_of(uid_t uid) const;
   void on_lane_removed(ChannelId id);
 
   std::span<const std::unique_ptr<EngineLink>> engines_;
   std::vector<const EngineFacts*> facts_;
-  const ChannelLimits limits_;
+  ChannelLimits limits_;
   PortBook ports_;
   ChannelId next_id_ = 1;
   std::map<ChannelId, std::unique_ptr<ChannelRecord>> records_;

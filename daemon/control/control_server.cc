@@ -6,15 +6,16 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <unordered_map>
 
 #include "base/clock.h"
+#include "base/log_ids.h"
 #include "control/event_source.h"
 #include "control/fault_log.h"
+#include "control/service_manager.h"
 #include "control/session.h"
 
 namespace mn::control {
@@ -44,7 +45,8 @@ class ControlServer::Impl final : public SessionHost {
         engines_(std::move(engines)),
         registry_(engines_, settings_.channels, settings_.seed),
         requests_(&registry_),
-        context_{&requests_, &registry_, this, settings_.counters_fd, settings_.counters_size} {}
+        context_{&requests_, &registry_, this, settings_.counters_fd, settings_.counters_size},
+        manager_(EngineWatch(engines_), [this] { return status(); }) {}
 
   ~Impl() override {
     // The engines have stopped: what the sessions' ends would ask them is not answered any more.
@@ -55,7 +57,11 @@ class ControlServer::Impl final : public SessionHost {
   }
 
   Result<void> open();
-  Result<void> run(const std::string& status);
+  Result<void> run();
+  void set_limits(const ChannelLimits& channels, uint32_t connections_per_user) {
+    registry_.set_limits(channels);
+    settings_.connections_per_user = connections_per_user;
+  }
 
   void set_reading(Session* session, bool reading) override;
   void set_timer(Session* session, Duration delay) override;
@@ -84,6 +90,10 @@ class ControlServer::Impl final : public SessionHost {
     static_cast<Impl*>(self)->stop(info->ssi_signo);
     return 0;
   }
+  static int on_hang_up(sd_event_source*, const signalfd_siginfo*, void* self) {
+    static_cast<Impl*>(self)->reload();
+    return 0;
+  }
   static int on_stop_timeout(sd_event_source*, uint64_t, void* self) {
     log_warning(
         "not every engine has ended its flows in time; their peers will find out by themselves");
@@ -95,14 +105,17 @@ class ControlServer::Impl final : public SessionHost {
   void refuse_for_lack_of_descriptors();
   void admit(UniqueFd fd);
   void stop(uint32_t signal_number);
+  void reload();
+  ServiceManager::Status status() const;
 
-  const ServerSettings settings_;
+  ServerSettings settings_;
   EventLoop loop_;
   std::unique_ptr<ListenSocket> socket_;
   std::vector<std::unique_ptr<EngineLink>> engines_;
   ChannelRegistry registry_;
   Requests requests_;
   const SessionContext context_;
+  ServiceManager manager_;
   std::vector<EventSource> sources_;  // of engines and signals
   // Sessions have an epoll of their own inside the loop's: sd-event collects all that is ready
   // before it dispatches one, so a crowd that leaves at once would cost the square of its size.
@@ -129,9 +142,9 @@ Result<void> ControlServer::Impl::open() {
     if (result < 0) return loop_error("an engine", result);
     sd_event_source_set_priority(source.get(), kEnginePriority);
   }
-  for (const int number : {SIGTERM, SIGINT}) {
-    result =
-        sd_event_add_signal(loop_.get(), sources_.emplace_back().put(), number, on_signal, this);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+    result = sd_event_add_signal(loop_.get(), sources_.emplace_back().put(), number,
+                                 number == SIGHUP ? on_hang_up : on_signal, this);
     if (result < 0) return loop_error("a signal", result);
   }
   session_epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
@@ -147,8 +160,8 @@ Result<void> ControlServer::Impl::open() {
   return {};
 }
 
-Result<void> ControlServer::Impl::run(const std::string& status) {
-  sd_notifyf(0, "READY=1\nSTATUS=%s", status.c_str());
+Result<void> ControlServer::Impl::run() {
+  if (auto started = manager_.start(loop_.get()); !started) return started;
   const int result = sd_event_loop(loop_.get());
   if (result < 0) return loop_error("failed", result);
   return {};
@@ -172,7 +185,7 @@ void ControlServer::Impl::refuse_for_lack_of_descriptors() {
   spare_fd_.reset();
   UniqueFd(accept4(socket_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)).reset();
   spare_fd_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  fault_log_.write(clock_now(),
+  fault_log_.write(clock_now(), {.message_id = log_id::kNoDescriptors},
                    "no file descriptors left: a client was turned away; raise LimitNOFILE");
 }
 
@@ -215,6 +228,7 @@ void ControlServer::Impl::serve_sessions() {
       session->on_readable();
     }
   }
+  manager_.status_changed();
 }
 
 int ControlServer::Impl::on_session_timer(sd_event_source*, uint64_t, void* connection) {
@@ -243,10 +257,12 @@ void ControlServer::Impl::on_end(Session* session, const std::string& reason, bo
   if (it == connections_.end()) return;
   const std::string line = "client " + std::to_string(session->peer().pid) + " of user " +
                            std::to_string(session->peer().uid) + ": " + reason;
+  const LogEvent event{.message_id = is_fault ? log_id::kClientFault : nullptr,
+                       .channel = session->channel()};
   if (is_fault && !stopping_) {
-    fault_log_.write(clock_now(), line);
+    fault_log_.write(clock_now(), event, line);
   } else {
-    log_debug("%s", line.c_str());
+    log_event(LogLevel::kDebug, event, "%s", line.c_str());
   }
   const auto user = connections_of_user_.find(session->peer().uid);
   if (--user->second == 0) connections_of_user_.erase(user);
@@ -256,8 +272,9 @@ void ControlServer::Impl::on_end(Session* session, const std::string& reason, bo
 void ControlServer::Impl::stop(uint32_t signal_number) {
   if (stopping_) return;
   stopping_ = true;
-  sd_notify(0, "STOPPING=1");
-  log_info("%s: stopping", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+  manager_.stop();
+  log_event(LogLevel::kInfo, {.message_id = log_id::kStopping}, "%s: stopping",
+            signal_number == SIGINT ? "SIGINT" : "SIGTERM");
   accept_source_.reset();
   socket_->close_and_remove();
   // Nothing new from now on; requests in hand are answered.
@@ -273,6 +290,20 @@ void ControlServer::Impl::stop(uint32_t signal_number) {
                              this);
 }
 
+void ControlServer::Impl::reload() {
+  if (stopping_ || !settings_.on_reload) return;
+  manager_.reload(settings_.on_reload);
+}
+
+ServiceManager::Status ControlServer::Impl::status() const {
+  const size_t channels = registry_.count();
+  const uint32_t flows = registry_.flows();
+  return {.text = settings_.status + "; " + std::to_string(channels) +
+                  (channels == 1 ? " channel, " : " channels, ") + std::to_string(flows) +
+                  (flows == 1 ? " flow" : " flows"),
+          .is_live = channels > 0};
+}
+
 ControlServer::ControlServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ControlServer::~ControlServer() = default;
 
@@ -284,6 +315,10 @@ Result<std::unique_ptr<ControlServer>> ControlServer::create(
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(impl)));
 }
 
-Result<void> ControlServer::run(const std::string& status) { return impl_->run(status); }
+Result<void> ControlServer::run() { return impl_->run(); }
+
+void ControlServer::set_limits(const ChannelLimits& channels, uint32_t connections_per_user) {
+  impl_->set_limits(channels, connections_per_user);
+}
 
 }  // namespace mn::control

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // ControlServer: the event loop of the control plane: accepts connections, runs their sessions,
-// hears the engines, and ends on SIGTERM or SIGINT. Main thread only. Everything is an event: an
-// idle service does not wake up. Knows nothing of NICs or threads; it reaches the engines through
-// EngineLinks.
+// hears the engines, reads the configuration again on SIGHUP, and ends on SIGTERM or SIGINT. Main
+// thread only. Everything is an event: an idle service wakes up only for systemd's watchdog. Knows
+// nothing of NICs or threads; it reaches the engines through EngineLinks.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct ServerSettings {
   int counters_fd = -1;
   uint64_t counters_size = 0;
   uint64_t seed = 0;
+  std::string status;               // what is served, for the first words of the status line
+  std::function<void()> on_reload;  // SIGHUP
 };
 
 // Reserves the address: fails while another service has it. Before anything that takes time, and
@@ -39,9 +42,11 @@ class ControlServer {
   ControlServer& operator=(const ControlServer&) = delete;
 
   // Tells the service manager that the service is ready; returns when a signal asked for the end
-  // and every engine has told its peers, or kStopTimeout has passed. SIGTERM and SIGINT must be
-  // blocked in every thread.
-  Result<void> run(const std::string& status);
+  // and every engine has told its peers, or kStopTimeout has passed. SIGTERM, SIGINT and SIGHUP
+  // must be blocked in every thread.
+  Result<void> run();
+  // For new requests; on the thread of run(), that is from on_reload.
+  void set_limits(const ChannelLimits& channels, uint32_t connections_per_user);
 
   class Impl;
 

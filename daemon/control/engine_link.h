@@ -33,8 +33,9 @@ struct EngineFacts {
 struct EngineDoor {
   EngineCommandQueue* commands = nullptr;
   EngineEventQueue* events = nullptr;
-  int notify_fd = -1;          // eventfd: the engine pushed events
-  std::function<void()> wake;  // after commands were pushed
+  int notify_fd = -1;                   // eventfd: the engine pushed events
+  std::function<void()> wake;           // after commands were pushed
+  std::function<uint64_t()> heartbeat;  // grows while the engine goes round its loop
 };
 
 class EngineLink {
@@ -48,6 +49,7 @@ class EngineLink {
 
   const EngineFacts& facts() const { return facts_; }
   int notify_fd() const { return door_.notify_fd; }
+  uint64_t heartbeat() const { return door_.heartbeat(); }
 
   // Sets the cookie. `on_answer` is called from a later drain, exactly once.
   void send(EngineCommand command, Answer on_answer);

@@ -13,7 +13,7 @@ namespace mn::control {
 
 class FaultLog {
  public:
-  void write(Instant now, const std::string& line) {
+  void write(Instant now, const LogEvent& event, const std::string& line) {
     if (now - since_ >= kPeriod) {
       if (unwritten_ > 0) {
         log_warning("%llu further lines about misbehaving clients were left out",
@@ -25,7 +25,7 @@ class FaultLog {
     }
     if (written_ < kLinesPerPeriod) {
       written_++;
-      log_warning("%s", line.c_str());
+      log_event(LogLevel::kWarning, event, "%s", line.c_str());
     } else {
       unwritten_++;
     }

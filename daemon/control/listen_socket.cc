@@ -12,7 +12,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+
+#include "base/log.h"
 
 namespace mn::control {
 namespace {
@@ -91,6 +94,37 @@ Result<UniqueFd> ListenSocket::inherited() {
   return fd;
 }
 
+void ListenSocket::take_policy_of_file(const SocketSettings& settings) {
+  sockaddr_un address{};
+  socklen_t size = sizeof(address);
+  struct stat status {};
+  if (getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      size <= offsetof(sockaddr_un, sun_path) || address.sun_path[0] == '\0') {
+    return;  // without a file nobody but the settings can say
+  }
+  // A path that fills its field has no zero at its end.
+  const std::string path(address.sun_path, strnlen(address.sun_path, sizeof(address.sun_path)));
+  path_ = path;
+  if (path != settings.path) {
+    log_warning("'socket = %s' is not used: machnet.socket gives %s (ListenSequentialPacket=)",
+                settings.path.c_str(), path.c_str());
+  }
+  if (stat(path.c_str(), &status) != 0) {
+    log_warning("socket %s: cannot be looked at: %s; socket_group and socket_mode hold",
+                path.c_str(), strerror(errno));
+    return;
+  }
+  const mode_t mode = status.st_mode & 0777;
+  if (settings.group && *settings.group != status.st_gid) {
+    log_warning("'socket_group' is not used: machnet.socket decides (SocketGroup=)");
+  }
+  if (mode != settings.mode) {
+    log_warning("'socket_mode = %04o' is not used: machnet.socket decides (SocketMode=%04o)",
+                static_cast<unsigned>(settings.mode), static_cast<unsigned>(mode));
+  }
+  policy_ = {status.st_gid, mode};
+}
+
 Result<void> ListenSocket::bind_path(const SocketSettings& settings) {
   const std::string directory =
       settings.path.substr(0, std::max<size_t>(settings.path.rfind('/'), 1));
@@ -113,6 +147,7 @@ Result<void> ListenSocket::bind_path(const SocketSettings& settings) {
     return failed(settings.path, "vanished", errno);
   }
   path_ = settings.path;
+  is_ours_ = true;
   device_ = status.st_dev;
   inode_ = status.st_ino;
   if (settings.group && chown(path_.c_str(), static_cast<uid_t>(-1), *settings.group) != 0) {
@@ -130,6 +165,7 @@ Result<std::unique_ptr<ListenSocket>> ListenSocket::open(const SocketSettings& s
   if (!fd) return Error{fd.error()};
   if (fd.value()) {
     self->fd_ = std::move(fd.value());
+    self->take_policy_of_file(settings);
     return self;
   }
   if (auto bound = self->bind_path(settings); !bound) return Error{bound.error()};
@@ -138,12 +174,12 @@ Result<std::unique_ptr<ListenSocket>> ListenSocket::open(const SocketSettings& s
 
 void ListenSocket::close_and_remove() {
   struct stat status {};
-  if (!path_.empty() && lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+  if (is_ours_ && lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
       status.st_ino == inode_) {
     unlink(path_.c_str());
   }
   if (!made_directory_.empty()) rmdir(made_directory_.c_str());
-  path_.clear();
+  is_ours_ = false;
   made_directory_.clear();
   fd_.reset();
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "control/route.h"
 
 namespace mn::control {
@@ -40,6 +41,13 @@ const char* connect_reason(int error) {
   }
 }
 
+void log_opened(ChannelId id, const FourTuple& tuple, const std::string& nic) {
+  if (!log_enabled(LogLevel::kDebug)) return;
+  const std::string flow = format_flow(tuple);
+  log_event(LogLevel::kDebug, {.nic = nic.c_str(), .channel = id, .flow = flow.c_str()},
+            "channel %llu: flow %s opened", static_cast<unsigned long long>(id), flow.c_str());
+}
+
 // Shared by the answers of the engines that one listen went to.
 struct Listening {
   size_t left = 0;
@@ -55,10 +63,11 @@ void Requests::listen(ChannelId id, const ipc::Endpoint& endpoint, Done done) {
   if (listener.port == 0) return done({EINVAL, "port 0 cannot be listened on; choose 1 to 65535"});
   const Outcome found = engines_for_listen(registry_->facts(), listener.ip, &listener.engines);
   if (!found.ok()) return done(found);
+  if (Outcome refused = registry_->may_listen(*record); !refused.ok()) return done(refused);
   if (registry_->ports().listen(listener.ip, listener.port, id) != host::PortStatus::kOk) {
     return done({EADDRINUSE, format_endpoint(listener.ip, listener.port) + " is in use"});
   }
-  record->listeners.push_back(listener);
+  registry_->hold_listener(record, listener);
   const auto listening = std::make_shared<Listening>();
   listening->left = listener.engines.size();
   for (const uint32_t engine : listener.engines) {
@@ -95,9 +104,8 @@ void Requests::unlisten(ChannelId id, const ipc::Endpoint& endpoint, Done done) 
                              format_endpoint(endpoint.local_ip, endpoint.local_port)});
   }
   const ChannelRecord::Listener listener = *it;
-  record->listeners.erase(it);
   // Free at once: the engines take the commands in order.
-  registry_->ports().unlisten(listener.ip, listener.port, id);
+  registry_->drop_listener(record, listener.ip, listener.port);
   const auto listening = std::make_shared<Listening>();
   listening->left = listener.engines.size();
   for (const uint32_t engine : listener.engines) {
@@ -126,6 +134,7 @@ void Requests::try_connect(ChannelId id, const FourTuple& wanted, uint32_t engin
                            ConnectDone done) {
   ChannelRecord* record = registry_->find(id);
   if (record == nullptr) return done(gone(), {});
+  if (Outcome refused = registry_->may_connect(*record); !refused.ok()) return done(refused, {});
   FourTuple tuple = wanted;
   tuple.local_port = registry_->ports().allocate(clock_now(), tuple.local_ip, id);
   if (tuple.local_port == 0) {
@@ -133,13 +142,14 @@ void Requests::try_connect(ChannelId id, const FourTuple& wanted, uint32_t engin
                                     " are in use; close flows, or use another NIC"},
                 {});
   }
-  record->local_ports.emplace(tuple.local_ip, tuple.local_port);
+  registry_->hold_local_port(record, tuple.local_ip, tuple.local_port);
   registry_->engines()[engine]->send(
       {.kind = EngineCommand::Kind::kConnect,
        .lane = record->channel->lane(engine),
        .tuple = tuple},
       [this, id, tuple, engine, tries, done](const EngineEvent& event) {
         if (event.kind == EngineEvent::Kind::kConnected) {
+          log_opened(id, tuple, registry_->facts()[engine]->nic);
           return done({}, {.lane = engine,
                            .flow = event.flow,
                            .local_ip = tuple.local_ip,
@@ -149,8 +159,8 @@ void Requests::try_connect(ChannelId id, const FourTuple& wanted, uint32_t engin
         }
         // A channel that left meanwhile gives its ports back itself.
         ChannelRecord* owner = registry_->find(id);
-        if (owner != nullptr && owner->local_ports.erase({tuple.local_ip, tuple.local_port}) > 0) {
-          registry_->ports().release(clock_now(), tuple.local_ip, tuple.local_port);
+        if (owner != nullptr) {
+          registry_->drop_local_port(owner, tuple.local_ip, tuple.local_port);
         }
         if (event.error == EADDRINUSE && tries > 1) {
           return try_connect(id, tuple, engine, tries - 1, done);

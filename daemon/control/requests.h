@@ -20,12 +20,12 @@ class Requests {
   using ConnectDone = std::function<void(const Outcome&, const ipc::FlowInfo&)>;
   using StatsDone = std::function<void(const Outcome&, const ipc::FlowStats&)>;
 
-  // EINVAL, EADDRNOTAVAIL, EADDRINUSE, ENOBUFS.
+  // EINVAL, EADDRNOTAVAIL, EADDRINUSE, ENOBUFS, EDQUOT.
   void listen(ChannelId id, const ipc::Endpoint& endpoint, Done done);
   // ENOENT: this channel does not listen there.
   void unlisten(ChannelId id, const ipc::Endpoint& endpoint, Done done);
   // As route_for_connect; EADDRNOTAVAIL without a free local port; what the engine says:
-  // ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENOBUFS.
+  // ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENOBUFS; EDQUOT.
   void connect(ChannelId id, const ipc::ConnectRequest& request, ConnectDone done);
   void flow_stats(ChannelId id, const ipc::FlowQuery& query, StatsDone done);
 

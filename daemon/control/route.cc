@@ -77,6 +77,11 @@ std::string format_ipv4(Ipv4 address) {
   return text;
 }
 
+std::string format_flow(const FourTuple& flow) {
+  return format_ipv4(flow.local_ip) + ":" + std::to_string(flow.local_port) + "-" +
+         format_ipv4(flow.remote_ip) + ":" + std::to_string(flow.remote_port);
+}
+
 Outcome engines_for_listen(Engines engines, Ipv4 local_ip, std::vector<uint32_t>* ret_engines) {
   std::vector<uint32_t> chosen;
   for (uint32_t i = 0; i < engines.size(); i++) {

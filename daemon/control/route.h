@@ -13,6 +13,7 @@
 
 namespace mn::control {
 
+std::string format_flow(const FourTuple& flow);  // 10.0.0.1:49152-10.0.0.2:31580, ours first
 std::string format_ipv4(Ipv4 address);
 
 // Engines that must listen for `local_ip`: all of them for 0, else the one that has the address.

@@ -271,8 +271,8 @@ void Session::end(const std::string& reason, bool is_fault) {
   if (ended()) return;
   state_ = State::kEnded;
   if (channel_ != 0) context_.registry->remove(channel_);
+  context_.host->on_end(this, reason, is_fault);  // which still sees whose channel it was
   channel_ = 0;
-  context_.host->on_end(this, reason, is_fault);
   // What it sent and nobody read would turn our last answer into ECONNRESET at its end.
   shutdown(fd_.get(), SHUT_RD);
   char byte;

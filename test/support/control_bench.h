@@ -10,6 +10,7 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ class FakeEngine {
   bool holds_drain = false;
   std::vector<EngineCommand> seen;
   std::vector<EngineCommand> held;
+  uint64_t heartbeat = 0;
 
   bool step() {
     EngineCommand command;
@@ -125,7 +127,8 @@ class ControlBench final : public control::SessionHost {
       facts.serves_loopback = i == 0;
       facts.shape = {.tx_buffers = 8, .rx_buffers = 8, .buffer_size = 64, .flow_slots = 8};
       links_.push_back(std::make_unique<control::EngineLink>(
-          facts, control::EngineDoor{&engine->commands, &engine->events, -1, [] {}}));
+          facts, control::EngineDoor{&engine->commands, &engine->events, -1, [] {},
+                                     [engine] { return engine->heartbeat; }}));
     }
     registry = std::make_unique<control::ChannelRegistry>(links_, limits, 1);
     requests = std::make_unique<control::Requests>(registry.get());
@@ -261,6 +264,8 @@ class ControlBench final : public control::SessionHost {
     client->is_fault = is_fault;
     ended_.push_back(std::move(client->session));  // not destroyed within its own call
   }
+
+  std::span<const std::unique_ptr<control::EngineLink>> links() const { return links_; }
 
   std::vector<std::unique_ptr<FakeEngine>> engines;
   std::unique_ptr<control::ChannelRegistry> registry;

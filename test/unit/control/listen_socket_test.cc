@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csetjmp>
@@ -107,6 +108,42 @@ void close__does_not_remove_a_successor(void** state) {
   assert_int_equal(access(fixture->settings.path.c_str(), F_OK), 0);
 }
 
+// In a child, as systemd starts a service: the socket is descriptor 3. 0: as it should be.
+int take_over(Fixture* fixture, mode_t file_mode) {
+  const SocketSettings made{fixture->settings.path, {}, file_mode};
+  auto owner = ListenSocket::open(made);
+  if (!owner) return 1;
+  if (dup2(owner.value()->fd(), 3) != 3) return 2;
+  fcntl(3, F_SETFD, 0);
+  setenv("LISTEN_FDS", "1", 1);
+  setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
+  fixture->settings.mode = 0666;
+  fixture->settings.group = 4711;
+  dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);  // it says that its settings are not used
+  auto taken = ListenSocket::open(fixture->settings);
+  if (!taken) return 3;
+  const ListenSocket& socket = *taken.value();
+  if (socket.fd() != 3 || socket.path() != fixture->settings.path) return 4;
+  if (socket.policy().mode != file_mode || socket.policy().group != getegid()) return 5;
+  taken.value()->close_and_remove();
+  if (access(fixture->settings.path.c_str(), F_OK) != 0) return 6;  // systemd's
+  if (fcntl(owner.value()->fd(), F_GETFD) < 0) return 7;
+  owner.value()->close_and_remove();
+  return 0;
+}
+
+void open__takes_the_service_managers(void** state) {
+  auto* fixture = static_cast<Fixture*>(*state);
+  for (const mode_t mode : {0660, 0600}) {
+    const pid_t child = fork();
+    if (child == 0) _exit(take_over(fixture, mode));
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+  }
+}
+
 void peer_allowed__by_group_and_mode(void**) {
   static Peer peer;
   peer.uid = 1000;
@@ -126,9 +163,13 @@ void peer_allowed__by_group_and_mode(void**) {
 
 int main() {
   const CMUnitTest tests[] = {
-      TEST(open__has_mode_and_takes_connections), TEST(open__refuses_while_another_lives),
-      TEST(open__takes_over_from_the_dead),       TEST(open__leaves_other_files_alone),
-      TEST(close__does_not_remove_a_successor),   cmocka_unit_test(peer_allowed__by_group_and_mode),
+      TEST(open__has_mode_and_takes_connections),
+      TEST(open__refuses_while_another_lives),
+      TEST(open__takes_over_from_the_dead),
+      TEST(open__leaves_other_files_alone),
+      TEST(open__takes_the_service_managers),
+      TEST(close__does_not_remove_a_successor),
+      cmocka_unit_test(peer_allowed__by_group_and_mode),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// EngineUnit: one engine with everything that is its own: facts, wake-up descriptor, thread. Made
+// by the Service at start, destroyed by it at the end; the port and the counters are borrowed. Main
+// thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/unique_fd.h"
+#include "config/config.h"
+#include "control/engine_link.h"
+#include "engine/engine.h"
+#include "engine/engine_thread.h"
+#include "nic_plan.h"
+
+namespace mn {
+
+// Destroyed in reverse: the thread ends first.
+struct EngineUnit {
+  control::EngineFacts facts;
+  UniqueFd notify;
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<EngineThread> thread;
+};
+
+IdleMode idle_mode(config::Idle idle);
+
+// `plan` is what the configuration and the device say of the NIC, or local_plan().
+Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, NicPort* port,
+                               bool serves_loopback, ipc::EngineCounters* counters);
+
+// The control plane's end of it; the unit must outlive it.
+std::unique_ptr<control::EngineLink> link_to(const EngineUnit& unit);
+
+}  // namespace mn

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#include "nic_plan.h"
+
+#include <linux/capability.h>
+
+namespace mn {
+namespace {
+
+// What binds a device to its driver makes no difference to DPDK.
+std::string dpdk_mode(const std::string& mode) {
+  const bool is_kernels = mode == "af_xdp" || mode == "af_packet" || mode.starts_with("vdev:");
+  return is_kernels ? mode : "pci";
+}
+
+Capabilities needed_by(const std::string& mode) {
+  // Raw sockets; the interface's MTU and state, which are its owner's business, and for AF_XDP
+  // taking a queue of it and busy polling.
+  const Capabilities sockets = capability(CAP_NET_RAW) | capability(CAP_NET_ADMIN);
+  if (mode == "af_packet") return sockets;
+  if (mode == "af_xdp") return sockets | capability(CAP_BPF);
+  // The verbs interface asks for both, for raw queues and for steering packets to them.
+  if (mode == "bifurcated") return sockets;
+  // Devices that are told physical addresses; the kernel shows those to CAP_SYS_ADMIN only.
+  if (mode == "uio_hv_generic") return capability(CAP_SYS_ADMIN);
+  if (mode == "vfio-noiommu") return capability(CAP_SYS_ADMIN) | capability(CAP_SYS_RAWIO);
+  // The group's file says who may use the device, and the IOMMU what the device may reach.
+  if (mode == "vfio-pci") return 0;
+  if (mode.starts_with("vdev:net_memif") || mode.starts_with("vdev:net_null")) return 0;
+  return ~Capabilities{0};  // a driver of which nothing is known
+}
+
+}  // namespace
+
+Result<std::vector<NicPlan>> plan_nics(const config::Config& config) {
+  std::vector<NicPlan> plans;
+  for (const config::NicConfig& nic : config.nics) {
+    if (nic.mode == "auto" || nic.address_source != config::AddressSource::kGiven) {
+      return Error{"nic " + nic.name +
+                   ": 'auto' cannot be found out yet; give 'address' and 'mode' in its section"};
+    }
+    plans.push_back({.name = nic.name,
+                     .device = nic.name,
+                     .mode = nic.mode,
+                     .reason = "",
+                     .address = nic.address,
+                     .prefix_length = nic.prefix_length,
+                     .gateway = nic.gateway,
+                     .mtu = nic.mtu,
+                     .engines = nic.engines,
+                     .cpus = nic.cpus,
+                     .idle = nic.idle});
+  }
+  return plans;
+}
+
+NicPlan local_plan() {
+  NicPlan plan;
+  plan.name = "local";
+  plan.mode = "none";
+  plan.address = kLoopbackAddress;
+  plan.prefix_length = 8;
+  plan.is_local = true;
+  return plan;
+}
+
+nic::NicSystemSettings nic_settings(const config::Config& config,
+                                    const std::vector<NicPlan>& plans) {
+  nic::NicSystemSettings settings;
+  switch (config.hugepages) {
+    case config::Hugepages::kAuto:
+      settings.hugepages = nic::Hugepages::kAuto;
+      break;
+    case config::Hugepages::kYes:
+      settings.hugepages = nic::Hugepages::kYes;
+      break;
+    case config::Hugepages::kNo:
+      settings.hugepages = nic::Hugepages::kNo;
+      break;
+  }
+  settings.memory_bytes = config.memory_bytes;
+  for (const NicPlan& plan : plans) {
+    settings.nics.push_back({.name = plan.device,
+                             .mode = dpdk_mode(plan.mode),
+                             .mtu = plan.mtu,
+                             .engines = plan.engines,
+                             .address = plan.address});
+  }
+  return settings;
+}
+
+Capabilities needed_capabilities(const std::vector<NicPlan>& plans) {
+  Capabilities needed = 0;
+  for (const NicPlan& plan : plans) needed |= needed_by(plan.mode);
+  return needed;
+}
+
+Result<void> check_mode(const std::string& mode) {
+  return mode.starts_with("vdev:") ? nic::check_mode(mode) : Result<void>{};
+}
+
+}  // namespace mn

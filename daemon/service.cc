@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+#include "service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/log_ids.h"
+#include "base/random.h"
+#include "config/changes.h"
+#include "control/route.h"
+#include "control/service_manager.h"
+
+namespace mn {
+namespace {
+
+constexpr char kNoDriver[] = "none";
+constexpr unsigned kTakeDownSeconds = 3;
+constexpr uint32_t kConnectionsMin = 64;  // of one user: tools need some, too
+
+control::ChannelLimits channel_limits(const config::Quotas& quotas) {
+  // As mapped; what is never touched takes nothing, so more than there is may be promised.
+  const uint64_t memory =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  control::ChannelLimits limits;
+  limits.channels_per_user = quotas.channels_per_user;
+  limits.memory_bytes = 16 * memory;
+  limits.memory_bytes_per_user = quotas.memory_per_user != 0 ? quotas.memory_per_user : 8 * memory;
+  limits.flows_per_user = quotas.flows_per_user;
+  limits.listeners_per_user = quotas.listeners_per_user;
+  return limits;
+}
+
+// Each channel is a connection, and a program may try another while the limit still holds it.
+uint32_t connections_per_user(const config::Quotas& quotas) {
+  return std::max(kConnectionsMin, 2 * quotas.channels_per_user);
+}
+
+// A stuck engine or device must not keep the service from ending: its memory and its descriptors
+// end with the process.
+void cut_off(int) {
+  static constexpr char kText[] =
+      "machnetd: an engine or a device does not end: ending without it\n";
+  if (write(STDERR_FILENO, kText, sizeof kText - 1) < 0) {
+  }
+  _exit(1);
+}
+
+void log_nic_failure(const std::string& error, const std::vector<NicPlan>& plans) {
+  for (const NicPlan& plan : plans) {
+    if (!error.starts_with("nic " + plan.device + ":")) continue;
+    log_event(LogLevel::kError, {.message_id = log_id::kNicFailed, .nic = plan.name.c_str()}, "%s",
+              error.c_str());
+    return;
+  }
+  log_event(LogLevel::kError, {.message_id = log_id::kNicFailed}, "%s", error.c_str());
+}
+
+void log_nic_up(const NicPlan& plan, const nic::Nic& nic) {
+  std::string line = "nic " + plan.name + ": " + control::format_ipv4(plan.address) + "/" +
+                     std::to_string(plan.prefix_length);
+  if (plan.gateway != 0) line += " through " + control::format_ipv4(plan.gateway);
+  line += ", MTU " + std::to_string(nic.mtu) + ", driver " + nic.driver + ", mode " + plan.mode;
+  if (!plan.reason.empty()) line += " (" + plan.reason + ")";
+  log_event(LogLevel::kInfo, {.message_id = log_id::kNicUp, .nic = plan.name.c_str()}, "%s",
+            line.c_str());
+}
+
+// Only for a service that is not root: root by hand needs root's files, too.
+Result<void> limit_capabilities(const std::vector<NicPlan>& plans) {
+  if (geteuid() == 0) return {};
+  const Capabilities needed = needed_capabilities(plans);
+  const Capabilities held = held_capabilities();
+  if (const Capabilities missing = needed & ~held; missing != 0 && needed != ~Capabilities{0}) {
+    log_warning("missing for these NICs: %s (AmbientCapabilities= in machnet.service)",
+                format_capabilities(missing).c_str());
+  }
+  if ((held & ~needed) == 0) return {};
+  log_debug("giving up %s", format_capabilities(held & ~needed).c_str());
+  return keep_capabilities(needed);
+}
+
+}  // namespace
+
+std::optional<config::Config> load(const ConfigSource& source, const char* message_id) {
+  if (source.may_be_absent && access(source.file.c_str(), F_OK) != 0 && errno == ENOENT) {
+    log_info("%s is not there: serving the applications of this host only", source.file.c_str());
+    return config::Config{};
+  }
+  config::Loaded loaded = config::load_config(source.file);
+  for (const config::NicConfig& nic : loaded.config.nics) {
+    if (const auto checked = check_mode(nic.mode); !checked) {
+      loaded.errors.push_back(source.file + ":" + std::to_string(nic.line) +
+                              ": key 'mode' in [nic " + nic.name + "]: " + checked.error());
+    }
+  }
+  for (const std::string& error : loaded.errors) {
+    log_event(LogLevel::kError, {.message_id = message_id}, "%s", error.c_str());
+  }
+  if (!loaded.errors.empty()) return std::nullopt;
+  return std::move(loaded.config);
+}
+
+Result<void> Service::add_engine(const NicPlan& plan, const std::string& driver, NicPort* port) {
+  const uint32_t index = static_cast<uint32_t>(units_.size());
+  auto unit = make_engine(plan, driver, port, index == 0, counters_->engine(index));
+  if (!unit) return Error{unit.error()};
+  units_.push_back(std::move(unit.value()));
+  status_ +=
+      (index > 0 ? ", " : "serving ") + control::format_ipv4(plan.address) + " on " + plan.name;
+  return {};
+}
+
+Result<void> Service::start_nics(std::vector<NicPlan> plans) {
+  if (auto limited = limit_capabilities(plans); !limited) return limited;
+  if (plans.empty()) return add_engine(local_plan(), kNoDriver, &null_port_);
+  std::string names;
+  for (const NicPlan& plan : plans) names += " " + plan.name + " (" + plan.mode + ")";
+  control::tell_status("starting" + names);
+  auto started = nic::NicSystem::start(nic_settings(config_, plans));
+  if (!started) {
+    log_nic_failure(started.error(), plans);
+    return Error{"the service does not start without its NICs"};
+  }
+  nics_ = std::move(started.value());
+  for (const std::string& warning : nics_->warnings()) log_warning("%s", warning.c_str());
+  for (size_t i = 0; i < plans.size(); i++) {
+    const nic::Nic& nic = nics_->nics()[i];
+    if (auto added = add_engine(plans[i], nic.driver, nic.ports[0]); !added) return added;
+    log_nic_up(plans[i], nic);
+  }
+  return {};
+}
+
+Result<void> Service::start_engines() {
+  for (EngineUnit& unit : units_) {
+    if (auto started = unit.thread->start(); !started) return started;
+  }
+  return {};
+}
+
+control::ServerSettings Service::server_settings() {
+  control::ServerSettings settings;
+  settings.channels = channel_limits(config_.quotas);
+  settings.connections_per_user = connections_per_user(config_.quotas);
+  settings.counters_fd = counters_->fd();
+  settings.counters_size = counters_->size();
+  settings.seed = random_seed();
+  settings.status = status_;
+  settings.on_reload = [this] { reload(); };
+  return settings;
+}
+
+Result<void> Service::run() {
+  // First of all: fails while another service has the address.
+  auto socket =
+      control::ListenSocket::open({config_.socket, config_.socket_gid, config_.socket_mode});
+  if (!socket) return Error{socket.error()};
+  auto counters = control::CountersMemory::create(
+      static_cast<uint32_t>(std::max<size_t>(config_.nics.size(), 1)));
+  if (!counters) return Error{counters.error()};
+  counters_ = std::move(counters.value());
+  auto plans = plan_nics(config_);
+  if (!plans) return Error{plans.error()};
+  if (auto started = start_nics(std::move(plans.value())); !started) return started;
+  if (auto started = start_engines(); !started) return started;
+
+  std::vector<std::unique_ptr<control::EngineLink>> links;
+  for (const EngineUnit& unit : units_) links.push_back(link_to(unit));
+  const std::string path = socket.value()->path();
+  auto server = control::ControlServer::create(server_settings(), std::move(socket.value()),
+                                               std::move(links));
+  if (!server) return Error{server.error()};
+  server_ = std::move(server.value());
+  log_event(LogLevel::kInfo, {.message_id = log_id::kServing}, "%s; socket %s", status_.c_str(),
+            path.c_str());
+  Result<void> result = server_->run();
+
+  signal(SIGALRM, cut_off);
+  alarm(kTakeDownSeconds);
+  for (EngineUnit& unit : units_) unit.thread->stop();
+  server_.reset();
+  units_.clear();
+  nics_.reset();
+  alarm(0);
+  return result;
+}
+
+void Service::reload() {
+  const auto wanted = load(source_, log_id::kReloadRefused);
+  if (!wanted) {
+    log_event(LogLevel::kError, {.message_id = log_id::kReloadRefused},
+              "reload refused: the configuration in force stays as it is");
+    return;
+  }
+  const std::vector<config::Change> changes = config::find_changes(config_, *wanted);
+  // Whichever of the two levels shows more tells of the change.
+  set_log_level(std::max(config_.log_level, wanted->log_level));
+  for (const config::Change& change : changes) {
+    const std::string text = describe(change);
+    log_event(change.reloadable ? LogLevel::kInfo : LogLevel::kWarning,
+              {.message_id = change.reloadable ? log_id::kReloaded : log_id::kNeedsRestart},
+              "reload: %s%s", text.c_str(), change.reloadable ? "" : ": needs a restart");
+  }
+  if (changes.empty()) {
+    log_event(LogLevel::kInfo, {.message_id = log_id::kReloaded}, "reload: nothing has changed");
+  }
+  config::apply_reloadable(*wanted, &config_);
+  set_log_level(config_.log_level);
+  server_->set_limits(channel_limits(config_.quotas), connections_per_user(config_.quotas));
+  for (size_t i = 0; i < config_.nics.size(); i++) {
+    units_[i].thread->set_idle(idle_mode(config_.nics[i].idle));
+  }
+}
+
+}  // namespace mn

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// Service: machnetd while it runs: NICs, engines and control plane, brought up in one call, told
+// when the configuration changes, taken down in the reverse order and in bounded time. One per
+// process, on the main thread. Decides nothing itself; it connects those who do.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "config/config.h"
+#include "control/control_server.h"
+#include "control/counters_page.h"
+#include "engine_unit.h"
+#include "nic/nic_system.h"
+#include "nic/null_port.h"
+#include "nic_plan.h"
+
+namespace mn {
+
+// Where the configuration comes from, at start and at each reload.
+struct ConfigSource {
+  std::string file = config::kDefaultPath;
+  bool may_be_absent = true;  // then the defaults hold: no NIC
+};
+
+// Nothing: errors were written, each with its file and line.
+std::optional<config::Config> load(const ConfigSource& source, const char* message_id);
+
+class Service {
+ public:
+  Service(ConfigSource source, config::Config config)
+      : source_(std::move(source)), config_(std::move(config)) {}
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // Starts, serves, stops. SIGTERM, SIGINT and SIGHUP must be blocked.
+  Result<void> run();
+
+ private:
+  Result<void> start_nics(std::vector<NicPlan> plans);
+  Result<void> add_engine(const NicPlan& plan, const std::string& driver, NicPort* port);
+  Result<void> start_engines();
+  control::ServerSettings server_settings();
+  void reload();
+
+  const ConfigSource source_;
+  config::Config config_;  // in force: what needs a restart stays as it was at start
+  nic::NullPort null_port_;
+  std::unique_ptr<control::CountersMemory> counters_;
+  std::unique_ptr<nic::NicSystem> nics_;
+  std::vector<EngineUnit> units_;  // as config_.nics; the local one when there are none
+  std::string status_;
+  std::unique_ptr<control::ControlServer> server_;
+};
+
+}  // namespace mn
