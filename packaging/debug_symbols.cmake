@@ -7,8 +7,8 @@ if(NOT notes MATCHES "Build ID: ([0-9a-f][0-9a-f])([0-9a-f]+)")
 endif()
 set(folder "$ENV{DESTDIR}/usr/lib/debug/.build-id/${CMAKE_MATCH_1}")
 file(MAKE_DIRECTORY ${folder})
-execute_process(COMMAND objcopy --only-keep-debug --compress-debug-sections ${elf}
-                        ${folder}/${CMAKE_MATCH_2}.debug COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND objcopy --only-keep-debug ${elf} ${folder}/${CMAKE_MATCH_2}.debug
+                COMMAND_ERROR_IS_FATAL ANY)
 file(CHMOD ${folder}/${CMAKE_MATCH_2}.debug PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
 if(doc)
   get_filename_component(parent "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/${doc}" DIRECTORY)

@@ -10,10 +10,7 @@ if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
 else()
   set(confdir ${CMAKE_INSTALL_SYSCONFDIR})
 endif()
-if(TARGET machnet_nic)
-  set_target_properties(machnet_nic PROPERTIES OUTPUT_NAME machnet-nic)
-  install(TARGETS machnet_nic RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT service)
-endif()
+install(TARGETS machnet_nic RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT service)
 
 install(FILES ${top}/etc/machnet.conf DESTINATION ${confdir} COMPONENT service)
 
@@ -120,13 +117,11 @@ foreach(component IN LISTS MN_DEBUG_COMPONENTS)
     set(doc ${CMAKE_INSTALL_DATAROOTDIR}/doc/${MN_PACKAGE_${component}_debug})
   endif()
   foreach(target IN LISTS debug_${component})
-    if(TARGET ${target})
-      install(CODE "
-        set(elf \"$<TARGET_FILE:${target}>\")
-        set(doc \"${doc}\")
-        set(doc_target \"${MN_PACKAGE_${component}}\")
-        include(\"${top}/packaging/debug_symbols.cmake\")"
-        COMPONENT ${component}_debug EXCLUDE_FROM_ALL)
-    endif()
+    install(CODE "
+      set(elf \"$<TARGET_FILE:${target}>\")
+      set(doc \"${doc}\")
+      set(doc_target \"${MN_PACKAGE_${component}}\")
+      include(\"${top}/packaging/debug_symbols.cmake\")"
+      COMPONENT ${component}_debug EXCLUDE_FROM_ALL)
   endforeach()
 endforeach()
