@@ -83,14 +83,16 @@ std::vector<std::string> Binder::driverctl(Bus bus, const std::vector<std::strin
 
 BindPlan Binder::plan(const Inventory& inventory, const Candidate& nic,
                       const config::NicConfig& wanted) const {
-  const auto choice = choose_mode(nic, wanted.mode, wanted.allow_unsafe_noiommu);
-  if (!choice) return {.choice = {}, .refusals = {choice.error()}};
-  const RefusalFacts facts{.name = wanted.name.empty() ? nic.net.ifname : wanted.name,
+  const RefusalFacts facts{.name = wanted.name.empty() ? nic.label() : wanted.name,
                            .force = wanted.force,
                            .address = wanted.address,
                            .ours = {}};
-  return {.choice = choice.value(),
-          .refusals = refusals(world_.root, inventory, nic, choice.value(), facts)};
+  const auto choice = choose_mode(nic, wanted.mode, wanted.allow_unsafe_noiommu);
+  BindPlan plan;
+  if (choice) plan.choice = choice.value();
+  plan.refusals = refusals(world_.root, inventory, nic, plan.choice, facts);
+  if (!choice) plan.refusals.push_back(choice.error());
+  return plan;
 }
 
 Result<void> Binder::bind(const config::Config& config, const config::NicConfig& wanted) {

@@ -49,7 +49,7 @@ ModeChoice kernel_driven(const std::string& mode) {
 }
 
 std::string kind_of(const Candidate& nic) {
-  return nic.net.kind.empty() ? "on no PCI or VMBus device" : "virtual, a " + nic.net.kind;
+  return nic.net.kind.empty() ? "on no PCI or VMBus device" : "virtual (" + nic.net.kind + ")";
 }
 
 Result<ModeChoice> choose_pci(const Candidate& nic, bool allow_unsafe_noiommu) {
