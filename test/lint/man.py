@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The manual pages and what they describe say the same.
 
-Each page passes mandoc's own lint, names only pages that exist, and is in the list of those installed. Whole
-programs in pages compile. Options of programs (--help) and keys of the configuration (asked of the parser by
-page_facts) are in their pages and in etc/machnet.conf, with their defaults, and nothing else is; so are counters.
-Configurations shown in the README, in packaging/cloud and in pages are accepted by the parser."""
+Each page passes mandoc's own lint, names only pages that exist, and is in the list of those
+installed. Whole programs in pages compile. Options of programs (--help) and keys of the
+configuration (asked of the parser by page_facts) are in their pages and in etc/machnet.conf, with
+their defaults, and nothing else is; so are counters. Configurations shown in the README, in
+packaging/cloud and in pages are accepted by the parser."""
 import os
 import re
 import subprocess
@@ -21,7 +22,8 @@ OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9_-]*)")
 
 def pages_of(top):
     folder = os.path.join(top, "man")
-    return {name: lint.read(os.path.join(folder, name)) for name in sorted(os.listdir(folder)) if PAGES.search(name)}
+    return {name: lint.read(os.path.join(folder, name))
+            for name in sorted(os.listdir(folder)) if PAGES.search(name)}
 
 
 def plain(line):
@@ -37,7 +39,7 @@ def section_of(page, title):
 
 
 def items_of(text, macro):
-    """The outer list's items that begin with the macro: first argument -> lines up to the next one."""
+    """The outer list's items that begin with the macro: first argument -> lines to the next."""
     items, name, depth = {}, None, 0
     for line in text.splitlines():
         depth += line.startswith(".Bl") - line.startswith(".El")
@@ -53,15 +55,14 @@ def items_of(text, macro):
 
 def literal_blocks(page):
     for block in re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page, re.M | re.S):
-        yield "\n".join(line.replace("\\&", "").replace("\\-", "-").replace("\\e", "\\")
-                        for line in block.splitlines()) + "\n"
+        yield block.replace("\\&", "").replace("\\-", "-").replace("\\e", "\\")
 
 
 # ---- Pages by themselves
 
 def mandoc_findings(path):
-    # -W warning also for what a newer mandoc would call style. No date check: reproducible builds set no date.
-    done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", path], capture_output=True, text=True)
+    done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", path],
+                          capture_output=True, text=True)
     return [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
 
 
@@ -70,8 +71,9 @@ def reference_findings(pages, others=()):
     ours = {name.rsplit(".", 1)[0] for name in pages}
     for name, text in pages.items():
         for target, section in re.findall(r"\bXr ([\w.-]+) (\d)", text):
-            if (target.startswith(("machnet", "libmachnet", "msg_gen")) or target in ours) and \
-                    f"{target}.{section}" not in pages and f"{target}.{section}" not in others:
+            is_ours = target in ours or target.startswith(("machnet", "libmachnet", "msg_gen"))
+            page = f"{target}.{section}"
+            if is_ours and page not in pages and page not in others:
                 found.append(f"man/{name}: refers to {target}({section}), which does not exist")
     return found
 
@@ -79,8 +81,9 @@ def reference_findings(pages, others=()):
 def list_findings(pages, cmake):
     listed = re.search(r"set\(MN_MAN_PAGES\s+([^)]*)\)", cmake)
     listed = set(listed.group(1).split()) if listed else set()
-    return [f"man/CMakeLists.txt: MN_MAN_PAGES lacks {name}" for name in sorted(set(pages) - listed)] + \
-           [f"man/CMakeLists.txt: MN_MAN_PAGES has {name}, which does not exist" for name in sorted(listed - set(pages))]
+    where = "man/CMakeLists.txt: MN_MAN_PAGES"
+    return [f"{where} lacks {name}" for name in sorted(set(pages) - listed)] + \
+           [f"{where} has {name}, which does not exist" for name in sorted(listed - set(pages))]
 
 
 def program_findings(pages, include):
@@ -90,9 +93,10 @@ def program_findings(pages, include):
             if not re.search(r"^int\s+main\s*\(", source, re.M):
                 continue
             with tempfile.TemporaryDirectory() as directory:
-                done = subprocess.run(["gcc", "-xc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{include}", "-c",
-                                       "-o", os.path.join(directory, "x.o"), "-"],
-                                      input=source, capture_output=True, text=True)
+                done = subprocess.run(
+                    ["gcc", "-xc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{include}",
+                     "-c", "-o", os.path.join(directory, "x.o"), "-"],
+                    input=source, capture_output=True, text=True)
             if done.returncode != 0:
                 found.append(f"man/{name}: a program in it does not compile:\n{done.stderr}")
     return found
@@ -119,12 +123,14 @@ def page_commands(page):
 
 def program_page_findings(program, text, name, page):
     found = []
-    for what, in_help, in_page in (("option --", help_options(text), page_options(page)),
-                                   ("command ", help_commands(text), page_commands(page))):
-        if what == "command " and "COMMANDS" not in page:
-            continue
-        found += [f"man/{name}: lacks the {what}{x} of {program} --help" for x in sorted(in_help - in_page)]
-        found += [f"{program} --help: lacks the {what}{x} of man/{name}" for x in sorted(in_page - in_help)]
+    both = [("option --", help_options(text), page_options(page))]
+    if section_of(page, "COMMANDS"):
+        both.append(("command ", help_commands(text), page_commands(page)))
+    for what, in_help, in_page in both:
+        found += [f"man/{name}: lacks the {what}{x} of {program} --help"
+                  for x in sorted(in_help - in_page)]
+        found += [f"{program} --help: lacks the {what}{x} of man/{name}"
+                  for x in sorted(in_page - in_help)]
     return found
 
 
@@ -145,7 +151,7 @@ def parse_keys(text):
 
 
 def key_item_findings(where, lines, key):
-    """One key's item in machnet.conf(5): default, effect, and every word and number that is allowed."""
+    """One key's item in machnet.conf(5): default, effect, each word and number that is allowed."""
     default, effect, allowed = key
     text = "\n".join(plain(line) for line in lines)
     found = []
@@ -157,7 +163,9 @@ def key_item_findings(where, lines, key):
     if f"Takes effect on {effect}." not in text:
         found.append(f"{where}: no sentence 'Takes effect on {effect}.'")
     allowed = re.sub(r"such as \S+( or \S+)?", "", allowed)  # examples
-    for word in re.findall(r"\b\d+[KMG]?\b", allowed) + re.findall(r"(?:^|, )([a-z][a-z0-9_-]*)(?=,|$)", allowed):
+    numbers = re.findall(r"\b\d+[KMG]?\b", allowed)
+    words = re.findall(r"(?:^|, )([a-z][a-z0-9_-]*)(?=,|$)", allowed)
+    for word in numbers + words:
         if not re.search(r"(?<![\w-])" + re.escape(word) + r"(?![\w-])", text):
             found.append(f"{where}: does not say that {word} is allowed")
     return found
@@ -168,15 +176,17 @@ def config_page_findings(keys, page):
     for section, title in SECTIONS.items():
         items = items_of(section_of(page, title), "Cm")
         wanted = {name for kind, name in keys if kind == section}
-        found += [f"man/machnet.conf.5: lacks the key {x} of [{section}]" for x in sorted(wanted - set(items))]
-        found += [f"man/machnet.conf.5: the parser knows no key {x} in [{section}]" for x in sorted(set(items) - wanted)]
+        here = "man/machnet.conf.5:"
+        found += [f"{here} lacks the key {x} of [{section}]" for x in sorted(wanted - set(items))]
+        found += [f"{here} the parser knows no key {x} in [{section}]"
+                  for x in sorted(set(items) - wanted)]
         for name in sorted(wanted & set(items)):
-            found += key_item_findings(f"man/machnet.conf.5: {name}", items[name], keys[section, name])
+            found += key_item_findings(f"{here} {name}", items[name], keys[section, name])
     return found
 
 
 def config_file_findings(keys, text, check):
-    """etc/machnet.conf: every key once, as a comment; with the default as its value where there is one."""
+    """etc/machnet.conf: every key once, as a comment, with its default where it has one."""
     found, seen, section, active = [], set(), None, []
     for number, line in enumerate(text.splitlines(), 1):
         head = re.match(r"#?\[(machnet|nic)\b[^\]]*\]$", line)
@@ -191,16 +201,20 @@ def config_file_findings(keys, text, check):
             elif (section, name) in seen:
                 found.append(f"{where}: {name} a second time")
             elif keys[section, name][0] not in ("", value):
-                found.append(f"{where}: the default of {name} is {keys[section, name][0]}, not {value}")
+                default = keys[section, name][0]
+                found.append(f"{where}: the default of {name} is {default}, not {value}")
             seen.add((section, name))
-    found += [f"etc/machnet.conf: lacks the key {name} of [{kind}]" for kind, name in keys if (kind, name) not in seen]
-    return found + [f"etc/machnet.conf, with every key as shown: {error}" for error in check("\n".join(active) + "\n")]
+    found += [f"etc/machnet.conf: lacks the key {name} of [{kind}]"
+              for kind, name in keys if (kind, name) not in seen]
+    return found + [f"etc/machnet.conf, with every key as shown: {error}"
+                    for error in check("\n".join(active) + "\n")]
 
 
 def shown_configurations(path, text):
     if path.endswith(".md"):
         return re.findall(r"^ *```ini\n(.*?)^ *```", text, re.M | re.S)
-    return [block for block in literal_blocks(text) if re.search(r"^\[(machnet\]|nic )", block, re.M)]
+    return [block for block in literal_blocks(text)
+            if re.search(r"^\[(machnet\]|nic )", block, re.M)]
 
 
 # ---- All together
@@ -218,22 +232,26 @@ def findings(arguments):
     for name in pages:
         found += mandoc_findings(os.path.join(top, "man", name))
     cmake = lint.read(os.path.join(top, "man/CMakeLists.txt"))
-    found += reference_findings(pages, re.findall(r"(\S+\.3)=", cmake)) + list_findings(pages, cmake)
+    found += list_findings(pages, cmake)
+    found += reference_findings(pages, re.findall(r"(\S+\.3)=", cmake))  # aliases
     found += program_findings(pages, os.path.join(top, "include"))
     for page, program in sorted(programs.items()):
-        found += program_page_findings(os.path.basename(program), lint.run(program, "--help"), page,
-                                       pages.get(page, ""))
-    found += counter_findings(set(lint.run(facts, "counters").split()), pages.get("machnetctl.1", ""))
+        text = lint.run(program, "--help")
+        found += program_page_findings(os.path.basename(program), text, page, pages.get(page, ""))
+    counters = set(lint.run(facts, "counters").split())
+    found += counter_findings(counters, pages.get("machnetctl.1", ""))
     keys = parse_keys(lint.run(facts, "keys"))
     found += config_page_findings(keys, pages.get("machnet.conf.5", ""))
     found += config_file_findings(keys, lint.read(os.path.join(top, "etc/machnet.conf")),
                                   lambda text: run_check(facts, text))
     shown = {f"man/{name}": text for name, text in pages.items()}
     shown["README.md"] = lint.read(os.path.join(top, "README.md"))
-    shown.update((path, lint.read(full)) for path, full in lint.files(top, ["packaging/cloud"], ".md"))
+    clouds = lint.files(top, ["packaging/cloud"], ".md")
+    shown.update((path, lint.read(full)) for path, full in clouds)
     for path, text in shown.items():
         for block in shown_configurations(path, text):
-            found += [f"{path}: a configuration in it: {error}" for error in run_check(facts, block)]
+            found += [f"{path}: a configuration in it: {error}"
+                      for error in run_check(facts, block)]
     return found
 
 
@@ -250,7 +268,8 @@ def self_test(directory):
     assert not list_findings({"a.1": ""}, "set(MN_MAN_PAGES a.1)")
     assert len(list_findings({"a.1": ""}, "set(MN_MAN_PAGES\n  b.1)")) == 2
 
-    program = ".Bd -literal\n#include <stdio.h>\nint main(void) { return puts(\"a\\en\")%s 0; }\n.Ed\n"
+    program = ".Bd -literal\n#include <stdio.h>\n" \
+              "int main(void) { return puts(\"a\\en\")%s 0; }\n.Ed\n"
     assert not program_findings({"a.7": program % " <"}, ".")
     assert program_findings({"a.7": program % " nonsense"}, ".")
 
@@ -264,22 +283,28 @@ def self_test(directory):
     assert not counter_findings({"polls"}, counters)
     assert len(counter_findings({"sleeps"}, counters)) == 2
 
-    keys = parse_keys("machnet\tlevel\tinfo\treload\tinfo, debug\nnic\tsize\t7\trestart\tauto, 1 to 16M\n")
+    keys = parse_keys("machnet\tlevel\tinfo\treload\tinfo, debug\n"
+                      "nic\tsize\t7\trestart\tauto, 1 to 16M\n")
     item = ".Bl -tag -width Ds\n.It Cm %s No = Ar x\n%s\nDefault: %s.\nTakes effect on %s.\n.El\n"
     page = ".Sh THE SECTION [machnet]\n" + item % ("level", "info or debug", "info", "reload") + \
            ".Sh SECTIONS [nic NAME]\n" + item % ("size", "auto, or 1 to 16M", "7", "restart")
     assert not config_page_findings(keys, page), config_page_findings(keys, page)
-    for old, new in (("level", "levels"), ("Default: info", "Default: debug"), ("on reload", "on restart"),
-                     ("or debug", ""), ("16M", "16G"), ("Default: 7.\n", "")):
+    for old, new in (("level", "levels"), ("Default: info", "Default: debug"),
+                     ("on reload", "on restart"), ("or debug", ""), ("16M", "16G"),
+                     ("Default: 7.\n", "")):
         assert config_page_findings(keys, page.replace(old, new)), f"not found out: {new}"
 
     sample = "[machnet]\n#level = info\n\n#[nic eth1]\n#size = 7\n"
-    assert not config_file_findings(keys, sample, lambda text: [] if "\nsize = 7\n" in text else ["not as shown"])
-    for old, new in (("= info", "= debug"), ("#size = 7\n", ""), ("#level", "#leven"), ("#size", "#size = 7\n#size")):
-        assert config_file_findings(keys, sample.replace(old, new), lambda text: []), f"not found out: {new}"
+    assert not config_file_findings(
+        keys, sample, lambda text: [] if "\nsize = 7\n" in text else ["not as shown"])
+    for old, new in (("= info", "= debug"), ("#size = 7\n", ""), ("#level", "#leven"),
+                     ("#size", "#size = 7\n#size")):
+        wrong = sample.replace(old, new)
+        assert config_file_findings(keys, wrong, lambda text: []), f"not found out: {new}"
     assert config_file_findings(keys, sample, lambda text: ["refused"])
     assert shown_configurations("a.md", "```ini\n[nic a]\n```\n") == ["[nic a]\n"]
-    assert shown_configurations("a.7", ".Bd -literal\n[nic a]\n.Ed\n.Bd -literal\n[Unit]\n.Ed\n") == ["[nic a]\n"]
+    blocks = ".Bd -literal\n[nic a]\n.Ed\n.Bd -literal\n[Unit]\n.Ed\n"
+    assert shown_configurations("a.7", blocks) == ["[nic a]\n"]
 
 
 if __name__ == "__main__":
