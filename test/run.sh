@@ -1,32 +1,36 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Builds Machnet and runs every test, as root on a bare Debian 12, from a clone:
-#   test/run.sh [--label unit|lint|sim|fuzz|concurrency|integration] [--jobs N]
-# Without a label: everything. The last line is "N passed, N failed[, N skipped]"; the exit code is 0
+#   test/run.sh [--label unit|lint|sim|fuzz|concurrency|integration|package|system] [--jobs N] [--system]
+# Without a label: everything, except what --system adds: whole virtual machines with emulated NICs behind
+# an IOMMU, which take minutes. The last line is "N passed, N failed[, N skipped]"; the exit code is 0
 # only when nothing failed. Builds live in build/<preset>, logs in build/log.
 set -u
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$top/test/support/setup.sh"
 
 label=""
+machines=no
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
     --label) label=${2:?--label needs a name}; shift 2 ;;
+    --system) machines=yes; shift ;;
     --jobs) jobs=${2:?--jobs needs a number}; shift 2 ;;
-    -h | --help) sed -n '3,6s/^# //p' "$0"; exit 0 ;;
+    -h | --help) sed -n '3,7s/^# //p' "$0"; exit 0 ;;
     *) printf 'unknown option %s (see --help)\n' "$1" >&2; exit 2 ;;
   esac
 done
 case $label in
-  "" | unit | lint | sim | fuzz | concurrency | integration) ;;
-  *) printf 'no label %s: unit lint sim fuzz concurrency integration\n' "$label" >&2; exit 2 ;;
+  "" | unit | lint | sim | fuzz | concurrency | integration | package | system) ;;
+  *) printf 'no label %s: unit lint sim fuzz concurrency integration package system\n' "$label" >&2; exit 2 ;;
 esac
 
 passed=0
 failed=0
 skipped=0
 failures=""
+skips=""
 unrandomised=""
 log_dir=$top/build/log
 mkdir -p "$log_dir"
@@ -39,6 +43,9 @@ add_failure() {
 finish() {
   if [ -n "$failures" ]; then
     printf 'failed:\n%s' "$failures"
+  fi
+  if [ -n "$skips" ]; then
+    printf 'skipped:\n%s' "$skips"
   fi
   local summary="$passed passed, $failed failed"
   [ "$skipped" -eq 0 ] || summary="$summary, $skipped skipped"
@@ -62,7 +69,10 @@ run_tests() {
   while read -r kind name; do
     case $kind in
       passed) passed=$((passed + name)) ;;
-      skipped) skipped=$((skipped + 1)) ;;
+      skipped)
+        skipped=$((skipped + 1))
+        skips="$skips  $name"$'\n'
+        ;;
       failed) add_failure "$name" ;;
     esac
   done <<<"$counts"
@@ -103,6 +113,25 @@ if wants concurrency; then
     TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}" run_tests tsan -L '^concurrency$'
   else
     add_failure "build tsan"
+  fi
+fi
+# The packages: what they are, and on real systemd what they do.
+if wants package system || [ $machines = yes ]; then
+  if mn_live "building the packages" "$log_dir/packages.log" \
+      "$top/packaging/build.sh" --format both --jobs "$jobs" &&
+    mn_live "making those of a higher version" "$log_dir/packages-next.log" \
+      "$top/packaging/build.sh" --format both --jobs "$jobs" --next; then
+    if wants package; then run_tests package -L '^package$'; fi
+    if wants system || [ $machines = yes ]; then
+      if mn_build "$top" release "$jobs" mn_tests_system; then
+        if wants system; then run_tests release -L '^system$'; fi
+        if [ $machines = yes ]; then run_tests release -L '^machines$'; fi
+      else
+        add_failure "build release for the system tests"
+      fi
+    fi
+  else
+    add_failure "build package"
   fi
 fi
 finish

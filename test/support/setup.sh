@@ -7,7 +7,7 @@ MN_BUILD_PACKAGES="gcc g++ cmake ninja-build pkg-config libc6-dev linux-libc-dev
   libinih-dev libsystemd-dev libbpf-dev libmnl-dev libcurl4-openssl-dev
   libjansson-dev libcmocka-dev clang binutils
   iproute2 ethtool procps python3 make git ca-certificates mandoc
-  systemd-container mmdebstrap dpkg-dev"
+  systemd-container mmdebstrap dpkg-dev lintian rpm rpmlint busybox-static file gzip"
 
 mn_say() { printf '== %s\n' "$*"; }
 
