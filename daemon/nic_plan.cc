@@ -3,14 +3,10 @@
 
 #include <linux/capability.h>
 
+#include "device/resolve.h"
+
 namespace mn {
 namespace {
-
-// What binds a device to its driver makes no difference to DPDK.
-std::string dpdk_mode(const std::string& mode) {
-  const bool is_kernels = mode == "af_xdp" || mode == "af_packet" || mode.starts_with("vdev:");
-  return is_kernels ? mode : "pci";
-}
 
 Capabilities needed_by(const std::string& mode) {
   // Raw sockets; the interface's MTU and state, which are its owner's business, and for AF_XDP
@@ -32,20 +28,22 @@ Capabilities needed_by(const std::string& mode) {
 }  // namespace
 
 Result<std::vector<NicPlan>> plan_nics(const config::Config& config) {
+  const device::SysRoot root;
+  const auto net = config.nics.empty() ? nullptr : device::make_kernel_net(root);
   std::vector<NicPlan> plans;
   for (const config::NicConfig& nic : config.nics) {
-    if (nic.mode == "auto" || nic.address_source != config::AddressSource::kGiven) {
-      return Error{"nic " + nic.name +
-                   ": 'auto' cannot be found out yet; give 'address' and 'mode' in its section"};
-    }
+    auto resolved = device::resolve(root, net.get(), nic);
+    if (!resolved) return Error{resolved.error()};
+    const device::ResolvedNic& found = resolved.value();
     plans.push_back({.name = nic.name,
-                     .device = nic.name,
-                     .mode = nic.mode,
-                     .reason = "",
-                     .address = nic.address,
-                     .prefix_length = nic.prefix_length,
-                     .gateway = nic.gateway,
-                     .mtu = nic.mtu,
+                     .device = found.device,
+                     .driver_mode = found.driver_mode,
+                     .mode = found.mode,
+                     .reason = found.reason,
+                     .address = found.address,
+                     .prefix_length = found.prefix_length,
+                     .gateway = found.gateway,
+                     .mtu = found.mtu,
                      .engines = nic.engines,
                      .cpus = nic.cpus,
                      .idle = nic.idle});
@@ -80,7 +78,7 @@ nic::NicSystemSettings nic_settings(const config::Config& config,
   settings.memory_bytes = config.memory_bytes;
   for (const NicPlan& plan : plans) {
     settings.nics.push_back({.name = plan.device,
-                             .mode = dpdk_mode(plan.mode),
+                             .mode = plan.driver_mode,
                              .mtu = plan.mtu,
                              .engines = plan.engines,
                              .address = plan.address});

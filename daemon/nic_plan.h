@@ -2,7 +2,7 @@
 // NicPlan: a NIC's section of the configuration with everything decided that it leaves open: the
 // address, the driver, the device. And what follows from that for the whole service: the settings
 // of the NIC layer and the capabilities that are needed. Plain values, made at start on the main
-// thread; no device is touched.
+// thread, from what the kernel says and machnet-nic remembered; no device is touched.
 #pragma once
 
 #include <string>
@@ -18,9 +18,11 @@ namespace mn {
 
 struct NicPlan {
   std::string name;    // as configured
-  std::string device;  // what the NIC layer opens: an interface, a PCI address; with vdev the name
-  std::string mode;    // never auto
-  std::string reason;  // why this mode, one line; "" where the configuration says it
+  std::string device;  // what the NIC layer opens: an interface, a PCI address, a VMBus UUID; with
+                       // vdev the name
+  std::string driver_mode;  // how it does that
+  std::string mode;         // as an administrator knows it; never auto
+  std::string reason;       // why this mode, one line
   Ipv4 address = 0;
   uint32_t prefix_length = 0;
   Ipv4 gateway = 0;  // 0: none

@@ -49,14 +49,13 @@ void cut_off(int) {
   _exit(1);
 }
 
-void log_nic_failure(const std::string& error, const std::vector<NicPlan>& plans) {
-  for (const NicPlan& plan : plans) {
-    if (!error.starts_with("nic " + plan.device + ":")) continue;
-    log_event(LogLevel::kError, {.message_id = log_id::kNicFailed, .nic = plan.name.c_str()}, "%s",
-              error.c_str());
-    return;
+// Errors about one NIC begin with its name.
+void log_nic_failure(const std::string& error, const config::Config& config) {
+  LogEvent event{.message_id = log_id::kNicFailed};
+  for (const config::NicConfig& nic : config.nics) {
+    if (error.starts_with("nic " + nic.name + ":")) event.nic = nic.name.c_str();
   }
-  log_event(LogLevel::kError, {.message_id = log_id::kNicFailed}, "%s", error.c_str());
+  log_event(LogLevel::kError, event, "%s", error.c_str());
 }
 
 void log_nic_up(const NicPlan& plan, const nic::Nic& nic) {
@@ -122,7 +121,7 @@ Result<void> Service::start_nics(std::vector<NicPlan> plans) {
   control::tell_status("starting" + names);
   auto started = nic::NicSystem::start(nic_settings(config_, plans));
   if (!started) {
-    log_nic_failure(started.error(), plans);
+    log_nic_failure(started.error(), config_);
     return Error{"the service does not start without its NICs"};
   }
   nics_ = std::move(started.value());
@@ -164,7 +163,10 @@ Result<void> Service::run() {
   if (!counters) return Error{counters.error()};
   counters_ = std::move(counters.value());
   auto plans = plan_nics(config_);
-  if (!plans) return Error{plans.error()};
+  if (!plans) {
+    log_nic_failure(plans.error(), config_);
+    return Error{"the service does not start without its NICs"};
+  }
   if (auto started = start_nics(std::move(plans.value())); !started) return started;
   if (auto started = start_engines(); !started) return started;
 
