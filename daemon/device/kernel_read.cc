@@ -20,6 +20,10 @@ namespace {
 constexpr uint32_t kFlagsToKeep =
     IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE | IFA_F_MCAUTOJOIN;
 
+// Newer than some headers: who made an address.
+constexpr size_t kIfaProto = 11;
+constexpr uint8_t kMadeByKernel = 2;  // a link-local one, which it makes again
+
 struct Tables {
   std::map<int, KernelNic> nics;     // by index
   std::map<int, std::string> names;  // loopback too: a master or hop may be any interface
@@ -99,16 +103,33 @@ void take_link(const nlmsghdr* message, Tables* tables) {
   tables->nics[nic.index] = std::move(nic);
 }
 
+// Whether the kernel made this IPv6 address of the MAC: what older kernels do not say.
+bool is_made_of(const nlattr* address, const Mac& mac) {
+  if (address == nullptr || mnl_attr_get_payload_len(address) != sizeof(in6_addr)) return false;
+  const auto& m = mac.bytes;
+  const uint8_t made[16] = {
+      0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
+      m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+  return memcmp(mnl_attr_get_payload(address), made, sizeof(made)) == 0;
+}
+
+bool comes_by_itself(const Attributes<kIfaProto>& found, uint32_t flags, const Mac& mac) {
+  // IPv6 addresses with a lifetime come from a router, and come again.
+  if ((flags & IFA_F_PERMANENT) == 0) return true;
+  const nlattr* const maker = found[kIfaProto];
+  if (maker != nullptr && mnl_attr_get_u8(maker) == kMadeByKernel) return true;
+  return is_made_of(found[IFA_ADDRESS], mac);
+}
+
 void take_address(const nlmsghdr* message, Tables* tables) {
   if (message->nlmsg_type != RTM_NEWADDR) return;
   const auto* const header = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
   const int family = header->ifa_family;
   const auto nic = tables->nics.find(static_cast<int>(header->ifa_index));
   if (nic == tables->nics.end() || (family != AF_INET && family != AF_INET6)) return;
-  const auto found = attributes_of<IFA_RT_PRIORITY>(message, sizeof(*header));
+  const auto found = attributes_of<kIfaProto>(message, sizeof(*header));
   const uint32_t flags = number(found[IFA_FLAGS], header->ifa_flags);
-  // IPv6 addresses with a lifetime come from a router, and come again.
-  if (family == AF_INET6 && (flags & IFA_F_PERMANENT) == 0) return;
+  if (family == AF_INET6 && comes_by_itself(found, flags, nic->second.mac)) return;
   KernelAddress address;
   const std::string end = ip(family, found[IFA_ADDRESS]);
   const std::string local = ip(family, found[IFA_LOCAL]);

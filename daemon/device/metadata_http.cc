@@ -37,6 +37,7 @@ struct Exchange {
   size_t body_bytes_max = 0;
   size_t header_bytes = 0;
   bool too_large = false;
+  bool is_connected = false;
   std::string refused;  // an address that is not one of a metadata service
 };
 
@@ -70,7 +71,7 @@ size_t on_header(char* data, size_t size, size_t count, void* user) {
 curl_socket_t on_socket(void* user, curlsocktype, curl_sockaddr* address) {
   Exchange* const exchange = static_cast<Exchange*>(user);
   if (address->family != AF_INET) {
-    exchange->refused = "not IPv4";
+    exchange->refused = "another address than IPv4";
     return CURL_SOCKET_BAD;
   }
   sockaddr_in to;
@@ -111,7 +112,8 @@ std::string reason_of(CURLcode code, const Exchange& exchange, const char* text,
     return "the answer is longer than " + std::to_string(limits.body_bytes_max) + " bytes";
   }
   if (code == CURLE_OPERATION_TIMEDOUT) {
-    return "no answer within " + std::to_string(limits.total.count()) + " ms";
+    return "no answer within " +
+           std::to_string((exchange.is_connected ? limits.total : limits.connect).count()) + " ms";
   }
   return "no answer (" + printable(text[0] != '\0' ? text : curl_easy_strerror(code), 120) + ")";
 }
@@ -141,6 +143,9 @@ Result<HttpAnswer> ask_once(const HttpRequest& request, const HttpLimits& limits
   curl_easy_setopt(easy.get(), CURLOPT_OPENSOCKETFUNCTION, on_socket);
   curl_easy_setopt(easy.get(), CURLOPT_OPENSOCKETDATA, &exchange);
   const CURLcode code = curl_easy_perform(easy.get());
+  curl_off_t connect_us = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_CONNECT_TIME_T, &connect_us);
+  exchange.is_connected = connect_us > 0;
   if (code != CURLE_OK) return Error{reason_of(code, exchange, text, limits)};
   curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &exchange.answer.status);
   return std::move(exchange.answer);
