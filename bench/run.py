@@ -63,8 +63,8 @@ class Machnet:
         path = os.path.join(self.lab.directory, "memif.sock")
         role = "server" if host == "a" else "client"
         buffer_size = f",bsize={(self.mtu + 14 + 63) // 64 * 64}" if self.mtu > 1500 else ""
-        # A ring of 128: the driver goes round its buffers, so a longer one is a larger part of the cache.
-        return f"vdev:net_memif0,role={role},socket={path},socket-abstract=no,rsize=7{buffer_size}"
+        # A ring of 64: the driver goes round its buffers, so a longer one is a larger part of the cache.
+        return f"vdev:net_memif0,role={role},socket={path},socket-abstract=no,rsize=6{buffer_size}"
 
     def open(self, lab):
         self.lab = lab

@@ -17,6 +17,10 @@ namespace {
 constexpr uint32_t kReleasesPerPoll = 512;     // of one lane
 constexpr uint32_t kSubmissionsPerPoll = 128;  // of one lane
 constexpr uint32_t kPacketsPerPoll = 64;
+// Of large packets: applications and the NIC wait while an engine copies them, and a peer that could
+// have begun with the first.
+constexpr size_t kBytesPerPoll = 96 * 1024;
+constexpr size_t kRxBurstMin = 4;
 constexpr uint32_t kDoorbellInterval = 64;  // polls between looks at parked lanes' doorbells
 // A connect hears within a second that nobody answers, and one lost request costs it little. RFC
 // 1122 section 2.3.2.1 asks for a limit on requests and suggests one a second; four, and then a
@@ -46,6 +50,7 @@ Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* c
       transport_(config.transport),
       lanes_(command_fd_, port->facts().wake_fd),
       sender_(port),
+      rx_burst_(std::clamp<size_t>(kBytesPerPoll / 2 / port->facts().mtu, kRxBurstMin, kBurstMax)),
       loop_(kPacketMax) {
   waiting_.reserve(kWaitingMax);
   draining_.reserve(LaneSet::kLanesMax);
@@ -167,7 +172,8 @@ void Engine::expel(Instant now, Lane* lane) {
 
 size_t Engine::transmit(Instant now) {
   size_t sent = 0;
-  for (; sent < kPacketsPerPoll; sent++) {
+  size_t bytes = 0;
+  for (; sent < kPacketsPerPoll && bytes < kBytesPerPoll; sent++) {
     // A frame first: a packet that was polled has left, as far as the transport is concerned.
     uint8_t* frame = sender_.begin(now);
     if (frame == nullptr) {
@@ -176,32 +182,35 @@ size_t Engine::transmit(Instant now) {
     }
     if (!transport_.poll_transmit(now, &view_)) break;
     if (is_local(view_.tuple.remote_ip)) {
-      loop_back(now);
+      bytes += loop_back(now);
     } else {
-      send_frame(now, frame);
+      bytes += send_frame(now, frame);
     }
   }
   sender_.flush(now);
   return sent;
 }
 
-// To an application of this host: the packet arrives at once.
-void Engine::loop_back(Instant now) {
+// To an application of this host: the packet arrives at once. Returns its length.
+size_t Engine::loop_back(Instant now) {
   const uint8_t* end = gather(view_, loop_.data());
   const FourTuple& t = view_.tuple;
   const FourTuple arriving{.local_ip = t.remote_ip,
                            .remote_ip = t.local_ip,
                            .local_port = t.remote_port,
                            .remote_port = t.local_port};
-  receive_packet(now, arriving, {loop_.data(), static_cast<size_t>(end - loop_.data())}, 0);
+  const auto length = static_cast<size_t>(end - loop_.data());
+  receive_packet(now, arriving, {loop_.data(), length}, 0);
+  return length;
 }
 
-void Engine::send_frame(Instant now, uint8_t* frame) {
+// Returns the frame's length.
+size_t Engine::send_frame(Instant now, uint8_t* frame) {
   Mac destination;
   if (!host_.path_mac(view_.path, &destination)) {
     const host::NextHop hop = host_.resolve(now, view_.tuple.remote_ip);
     if (hop.status != host::ResolveStatus::kReady || !host_.path_mac(hop.path, &destination)) {
-      return;  // lost as on a cable: the transport sends it again
+      return 0;  // lost as on a cable: the transport sends it again
     }
   }
   const bool offload = port_->facts().tx_checksum_offload;
@@ -220,6 +229,7 @@ void Engine::send_frame(Instant now, uint8_t* frame) {
                            offload, {frame, length});
   if (!offload) wire::finish_udp_checksum({frame, length}, sum);
   sender_.commit(static_cast<uint32_t>(length), offload);
+  return length;
 }
 
 // ARP and ICMP.

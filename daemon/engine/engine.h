@@ -88,8 +88,8 @@ class Engine {
   size_t read_lane(Instant now, Lane* lane);
   void expel(Instant now, Lane* lane);
   size_t transmit(Instant now);
-  void loop_back(Instant now);
-  void send_frame(Instant now, uint8_t* frame);
+  size_t loop_back(Instant now);
+  size_t send_frame(Instant now, uint8_t* frame);
   size_t send_host_frames(Instant now);
   void ring_applications();
   void publish_counters(Instant now);
@@ -111,6 +111,7 @@ class Engine {
   transport::Transport transport_;
   LaneSet lanes_;
   FrameSender sender_;
+  const size_t rx_burst_;                    // frames in one poll
   std::array<RxFrame, kBurstMax> received_;  // of the burst being looked at
   transport::TransmitView view_;             // of the packet being sent
   std::vector<uint8_t> loop_;                // one packet to ourselves

@@ -17,6 +17,8 @@ namespace {
 // How long an adaptive engine polls on after its last work: longer than the think time of a peer
 // that answers at once, so that a conversation never pays for a wake-up.
 constexpr Duration kSpin = microseconds(60);
+// And so many empty polls at least: on a shared processor most of that time belongs to others.
+constexpr uint32_t kSpinPolls = 100;
 // What was sent is answered by the network within this time or soon after; applications have
 // nothing to do until then, so the processor is kept.
 constexpr Duration kAnswer = microseconds(10);
@@ -57,6 +59,7 @@ void EngineThread::run() {
   if (config_.enter) config_.enter();
   Instant last_work = clock_now();
   Duration blind_sleep = kBlindSleepMin;
+  uint32_t empty_polls = 0;
   uint64_t rounds = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
     heartbeat_.store(++rounds, std::memory_order_relaxed);
@@ -64,6 +67,7 @@ void EngineThread::run() {
     const Instant now = clock_now();
     if (engine_->poll_once(now) > 0) {
       last_work = now;
+      empty_polls = 0;
       blind_sleep = kBlindSleepMin;
       // An application on this processor has what it waited for: it goes first.
       if (adaptive && engine_->applications_turn()) sched_yield();
@@ -74,7 +78,7 @@ void EngineThread::run() {
       continue;
     }
     const Duration quiet = now - last_work;
-    if (quiet < kSpin) {
+    if (quiet < kSpin || ++empty_polls < kSpinPolls) {
       if (engine_->applications_turn() || quiet >= kAnswer) sched_yield();
       continue;
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // EngineThread: runs an Engine on a thread of its own. With IdleMode::kAdaptive it polls while
 // there is work and for kSpin after, then sleeps until a doorbell, a packet, a command or a
-// deadline; it gives the processor away whenever applications have something to do that it gave
-// them, and keeps it for a moment when the network's answer is what everybody waits for. With IdleMode::kSpin it never sleeps. Owns
-// the thread; the engine belongs to the caller and must outlive it.
+// deadline. It gives the processor away when applications have something to do that it gave them,
+// and keeps it for a moment when the network's answer is what everybody waits for. With
+// IdleMode::kSpin it never sleeps. Owns the thread; the engine belongs to the caller and must
+// outlive it.
 #pragma once
 
 #include <atomic>

@@ -15,7 +15,7 @@ FrameSender::~FrameSender() {
 }
 
 uint8_t* FrameSender::begin(Instant now) {
-  if (ready_count_ == kBurstMax) {
+  if (ready_count_ == kBurstMax || ready_bytes_ >= kBurstBytes) {
     flush(now);
     if (ready_count_ == kBurstMax) return nullptr;
   }
@@ -35,9 +35,11 @@ void FrameSender::commit(uint32_t length, bool offload_checksum) {
   }
   frame.length = length;
   frame.offload_checksum = offload_checksum;
+  ready_bytes_ += length;
 }
 
 void FrameSender::flush(Instant now) {
+  ready_bytes_ = 0;
   if (ready_count_ == 0) return;
   // The port may forget lengths of frames it takes: count them first, take the refused ones back
   // out.

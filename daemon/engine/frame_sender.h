@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // FrameSender: the engine's way out to the NIC. Hands out empty frames one at a time, collects the
-// filled ones and passes them to the port in bursts. What the queue refuses is kept and tried
-// again, in order; a queue that takes nothing for kStallLimit loses its frames, as a cable would.
-// Engine thread.
+// filled ones and passes them to the port in bursts: many small frames or a few large ones, so that
+// the other side begins with the first while this one still makes the last. What the queue refuses
+// is kept and tried again, in order; a queue that takes nothing for kStallLimit loses its frames,
+// as a cable would. Engine thread.
 #pragma once
 
 #include <array>
@@ -35,12 +36,14 @@ class FrameSender {
 
  private:
   static constexpr Duration kStallLimit = milliseconds(2);
+  static constexpr uint64_t kBurstBytes = 16 * 1024;
 
   NicPort* port_;
   std::array<TxFrame, kBurstMax> spare_;  // empty frames, the last is next
   std::array<TxFrame, kBurstMax> ready_;  // filled frames, in order
   size_t spare_count_ = 0;
   size_t ready_count_ = 0;
+  uint64_t ready_bytes_ = 0;  // since the last flush
   bool stalled_ = false;
   Instant stalled_since_;
   uint64_t frames_ = 0;

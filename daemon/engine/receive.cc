@@ -34,7 +34,7 @@ bool opens_flow(std::span<const uint8_t> packet) {
 }  // namespace
 
 size_t Engine::receive(Instant now) {
-  const std::span<RxFrame> frames(received_);
+  const std::span<RxFrame> frames(received_.data(), rx_burst_);
   const size_t n = port_->rx_burst(frames);
   if (n == 0) return 0;
   uint64_t bytes = 0;
