@@ -6,6 +6,7 @@
 # build/package/packages. --next: the same programs as packages of a version one higher, to try upgrades
 # with; without debug symbols. See packaging/README.md.
 set -eu
+umask 022  # folders and archives in the packages would show another one
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 format=deb
