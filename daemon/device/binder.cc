@@ -83,7 +83,8 @@ std::vector<std::string> Binder::driverctl(Bus bus, const std::vector<std::strin
 
 BindPlan Binder::plan(const Inventory& inventory, const Candidate& nic,
                       const config::NicConfig& wanted) const {
-  const RefusalFacts facts{.name = wanted.name.empty() ? nic.label() : wanted.name,
+  const std::string& usual = nic.has_interface() ? nic.net.ifname : nic.device;
+  const RefusalFacts facts{.name = wanted.name.empty() ? usual : wanted.name,
                            .force = wanted.force,
                            .address = wanted.address,
                            .ours = {}};

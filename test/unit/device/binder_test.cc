@@ -1,63 +1,23 @@
 // SPDX-License-Identifier: MIT
-// Taking a NIC and giving it back, from machnet-nic's command line to the calls of driverctl and
-// what the kernel has in the end; every kind of device, in order and with everything going wrong.
+// Taking a NIC, and that it can be given back, from machnet-nic's command line to the calls of
+// driverctl and what the kernel has in the end; every kind of device, in order and with everything
+// going wrong.
 #include "device/binder.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "unit/device/fake_host.h"
-
-// Last: cmocka has macros called fail and skip.
-extern "C" {
-#include <cmocka.h>
-}
+#include "unit/device/taken_nic.h"  // last
 
 namespace {
 
+using mn::test::expect_calls;
+using mn::test::expect_given_back;
 using mn::test::host;
+using mn::test::kNet;
+using mn::test::kPci;
+using mn::test::kState;
+using mn::test::net_has;
+using mn::test::saved;
 
-constexpr char kPci[] = "0000:03:00.0";
 constexpr char kUuid[] = "000d3a6e-1234-5678-9abc-def012345678";
-constexpr char kState[] = "var/lib/machnet/eth1.nic";
-constexpr char kNet[] =
-    "mtu 9000\nup yes\nlink yes\naddress 10.0.0.2/24\naddress 10.0.0.3/24\n"
-    "route 10.1.0.0/16 via 10.0.0.1 metric 50\nroute 10.2.0.0/16 via 10.0.0.1\n";
-
-int make(void** state) {
-  mn::test::make_host(state);
-  host->add_pci({.address = kPci, .group = "12", .ifname = "eth1", .numa_node = 1});
-  host->set_net("eth1", kNet);
-  host->config("[machnet]\nhugepages = no\n[nic eth1]\n");
-  return 0;
-}
-
-mn::device::SavedNic saved(const char* name) {
-  auto loaded = mn::device::load_saved_nic(host->root(), name);
-  assert_true(loaded.ok());
-  assert_true(loaded.value().has_value());
-  return *loaded.value();
-}
-
-void expect_calls(const char* calls) { assert_string_equal(host->calls().c_str(), calls); }
-
-bool net_has(const char* ifname, const char* line) {
-  const std::string now = host->net(ifname);
-  const bool has = ("\n" + now).find(std::string("\n") + line) != std::string::npos;
-  if (!has) print_error("%s lacks \"%s\":\n%s", ifname, line, now.c_str());
-  return has;
-}
-
-void expect_given_back(const char* ifname) {
-  assert_string_equal(host->driver_of("pci", kPci).c_str(), "e1000e");
-  for (const char* line :
-       {"mac 02:00:00:00:00:01", "mtu 9000", "up yes", "address 10.0.0.2/24", "address 10.0.0.3/24",
-        "route 10.1.0.0/16 via 10.0.0.1 metric 50", "route 10.2.0.0/16 via 10.0.0.1"}) {
-    assert_true(net_has(ifname, line));
-  }
-}
 
 void bind__vfio_and_back(void**) {
   assert_int_equal(host->run({"bind"}), 0);
@@ -490,97 +450,7 @@ void bind__gateway_of_the_configuration(void**) {
   assert_int_equal(saved("eth1").gateway, 0);
 }
 
-void unbind__in_use_is_refused(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->open_file(900, "machnetd", "/dev/vfio/12");
-  host->forget_calls();
-  assert_int_equal(host->run({"unbind"}), 1);
-  assert_said("nic eth1: process 900 (machnetd) has 0000:03:00.0 open");
-  assert_said("systemctl stop machnet");
-  expect_calls("");
-  host->remove("proc/900");
-  assert_int_equal(host->run({"unbind"}), 0);
-  expect_given_back("eth1");
-}
-
-void unbind__interface_with_another_name(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->write("rename", "enp3s0");
-  assert_int_equal(host->run({"unbind"}), 0);
-  assert_said("warning: nic eth1: the interface is called enp3s0 now, was eth1");
-  expect_given_back("enp3s0");
-}
-
-void unbind__interface_that_does_not_come(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->write("no-interface", "");
-  assert_int_equal(host->run({"unbind"}), 1);
-  assert_said("nic eth1: 0000:03:00.0 is back with the kernel, but shows no interface");
-  assert_true(saved("eth1").bound == mn::device::Bound::kNo);
-}
-
-void unbind__kernel_driver_that_does_not_take_it(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->write("releases-nothing", "");
-  assert_int_equal(host->run({"unbind"}), 1);
-  assert_said("is bound to nothing after driverctl, not to the kernel's driver e1000e");
-  assert_said("modprobe e1000e");
-  assert_true(saved("eth1").bound == mn::device::Bound::kYes);  // to be tried again
-  host->remove("releases-nothing");
-  assert_int_equal(host->run({"unbind"}), 0);
-  expect_given_back("eth1");
-}
-
-void unbind__driverctl_fails_and_works_later(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->write("unset-override-fails", "driverctl: unbinding failed\n");
-  assert_int_equal(host->run({"unbind"}), 1);
-  assert_said("unset-override 0000:03:00.0` failed (exit code 1): driverctl: unbinding failed");
-  host->remove("unset-override-fails");
-  assert_int_equal(host->run({"unbind"}), 0);
-  expect_given_back("eth1");
-}
-
-void unbind__bound_by_someone_else_meanwhile(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->driverctl("set-override 0000:03:00.0 uio_pci_generic");
-  host->forget_calls();
-  assert_int_equal(host->run({"unbind"}), 0);
-  assert_said(
-      "0000:03:00.0 was bound to uio_pci_generic by someone else meanwhile, and is left so");
-  expect_calls("");
-  assert_true(saved("eth1").bound == mn::device::Bound::kNo);
-}
-
-void unbind__given_back_by_hand(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->driverctl("unset-override 0000:03:00.0");
-  host->forget_calls();
-  assert_int_equal(host->run({"unbind"}), 0);
-  expect_calls("");
-  expect_given_back("eth1");  // what the kernel had is put back all the same
-}
-
-void unbind__without_the_configuration(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->remove("etc/machnet.conf");
-  assert_int_equal(host->run({"unbind"}), 0);
-  expect_given_back("eth1");
-}
-
-void unbind__damaged_state_is_said(void**) {
-  assert_int_equal(host->run({"bind"}), 0);
-  host->write(kState, host->read(kState) + "nonsense\n");
-  assert_int_equal(host->run({"unbind"}), 1);
-  assert_said("var/lib/machnet/eth1.nic:");
-  assert_int_equal(host->run({"bind"}), 1);
-  assert_said("var/lib/machnet/eth1.nic:");
-  assert_string_equal(host->driver_of("pci", kPci).c_str(), "vfio-pci");
-}
-
 }  // namespace
-
-#define HOST_TEST(name) cmocka_unit_test_setup_teardown(name, make, mn::test::drop_host)
 
 int main() {
   const CMUnitTest tests[] = {
@@ -611,15 +481,6 @@ int main() {
       HOST_TEST(bind__a_vdev_is_nobodys),
       HOST_TEST(bind__metadata_says_the_address),
       HOST_TEST(bind__gateway_of_the_configuration),
-      HOST_TEST(unbind__in_use_is_refused),
-      HOST_TEST(unbind__interface_with_another_name),
-      HOST_TEST(unbind__interface_that_does_not_come),
-      HOST_TEST(unbind__kernel_driver_that_does_not_take_it),
-      HOST_TEST(unbind__driverctl_fails_and_works_later),
-      HOST_TEST(unbind__bound_by_someone_else_meanwhile),
-      HOST_TEST(unbind__given_back_by_hand),
-      HOST_TEST(unbind__without_the_configuration),
-      HOST_TEST(unbind__damaged_state_is_said),
   };
   return cmocka_run_group_tests_name("binder", tests, nullptr, nullptr);
 }
