@@ -4,8 +4,9 @@
 Each page passes mandoc's own lint, names only pages that exist, and is in the list of those
 installed. Whole programs in pages compile. Options of programs (--help) and keys of the
 configuration (asked of the parser by page_facts) are in their pages and in etc/machnet.conf, with
-their defaults, and nothing else is; so are counters. Configurations shown in the README, in
-packaging/cloud and in pages are accepted by the parser."""
+their defaults, and nothing else is; so are counters. Messages that pages explain are in the
+programs. Configurations shown in the README, in packaging/cloud and in pages are accepted by the
+parser."""
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import lint
 
 SECTIONS = {"machnet": "THE SECTION [machnet]", "nic": "SECTIONS [nic NAME]"}
 PAGES = re.compile(r"\.[1-9]$")
+SAID_MIN = 9  # shorter pieces of a message are in every program
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9_-]*)")
 
 
@@ -134,6 +136,22 @@ def program_page_findings(program, text, name, page):
     return found
 
 
+def said_pieces(item):
+    """Of a message as a page shows it, what stands between the parts that vary."""
+    return [piece.strip() for piece in
+            re.split(r"\.\.\.|: |; |, | \(|\)|`|\b(?:ADDRESS|PORT|PATH|LINE|NAME)\b", plain(item))]
+
+
+def diagnostics_findings(program, contents, name, page):
+    """A page explains only what the program can say: a piece of it is in the program's text."""
+    found = []
+    for item in re.findall(r"^\.It Sy (.*)$", section_of(page, "DIAGNOSTICS"), re.M):
+        pieces = [piece for piece in said_pieces(item) if len(piece) >= SAID_MIN]
+        if not any(piece.encode() in contents for piece in pieces):
+            found.append(f"man/{name}: {program} says nothing like \"{item}\"")
+    return found
+
+
 def counter_findings(names, page):
     listed = set(items_of(section_of(page, "COUNTERS"), "Li"))
     return [f"man/machnetctl.1: lacks the counter {x}" for x in sorted(names - listed)] + \
@@ -238,6 +256,10 @@ def findings(arguments):
     for page, program in sorted(programs.items()):
         text = lint.run(program, "--help")
         found += program_page_findings(os.path.basename(program), text, page, pages.get(page, ""))
+        with open(program, "rb") as file:
+            contents = file.read()
+        found += diagnostics_findings(os.path.basename(program), contents, page,
+                                      pages.get(page, ""))
     counters = set(lint.run(facts, "counters").split())
     found += counter_findings(counters, pages.get("machnetctl.1", ""))
     keys = parse_keys(lint.run(facts, "keys"))
@@ -278,6 +300,10 @@ def self_test(directory):
     assert program_page_findings("x", usage + "  --new  text\n", "x.1", right)
     assert program_page_findings("x", usage + "  stop  text\n", "x.1", right)
     assert len(program_page_findings("x", "usage: x\n", "x.1", right)) == 2
+
+    says = ".Sh DIAGNOSTICS\n.It Sy its group ... is shared with ...\nText.\n"
+    assert not diagnostics_findings("x", b"..\0is shared with\0", "x.1", says)
+    assert diagnostics_findings("x", b"its group is shared", "x.1", says)
 
     counters = ".Sh COUNTERS\n.Bl -tag -width Ds\n.It Li polls\nText.\n.El\n"
     assert not counter_findings({"polls"}, counters)
