@@ -303,7 +303,7 @@ def self_test(directory):
 
     says = ".Sh DIAGNOSTICS\n.It Sy its group ... is shared with ...\nText.\n"
     assert not diagnostics_findings("x", b"..\0is shared with\0", "x.1", says)
-    assert diagnostics_findings("x", b"its group is shared", "x.1", says)
+    assert diagnostics_findings("x", b"its share", "x.1", says)
 
     counters = ".Sh COUNTERS\n.Bl -tag -width Ds\n.It Li polls\nText.\n.El\n"
     assert not counter_findings({"polls"}, counters)
