@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -100,9 +99,7 @@ bool Command::load_config() {
 // One bind or unbind at a time; held until the descriptor is closed.
 Result<UniqueFd> Command::lock() const {
   const std::string& folder = root_.state_dir;
-  if (mkdir(folder.c_str(), 0750) != 0 && errno != EEXIST && errno != ENOENT) {
-    return Error{folder + ": cannot be made: " + strerror(errno) + "; run as root"};
-  }
+  if (auto made = make_state_folder(root_); !made) return Error{made.error()};
   UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return Error{folder + ": cannot be opened: " + strerror(errno) + "; run as root"};
   if (flock(fd.get(), LOCK_EX) != 0) {

@@ -77,6 +77,9 @@ KernelNic kernel_part(const SavedNic& nic);
 // <state_dir>/<name>.nic; every name has a file of its own.
 std::string saved_nic_path(const SysRoot& root, const std::string& name);
 
+// The folder, readable by the state group, and what is missing above it; there already is right.
+Result<void> make_state_folder(const SysRoot& root);
+
 // Nothing: there is no file.
 Result<std::optional<SavedNic>> load_saved_nic(const SysRoot& root, const std::string& name);
 // All of the folder, sorted by file name; one damaged file is an error.

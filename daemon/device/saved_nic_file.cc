@@ -183,6 +183,10 @@ Result<std::vector<SavedNic>> load_saved_nics(const SysRoot& root) {
   return nics;
 }
 
+Result<void> make_state_folder(const SysRoot& root) {
+  return make_folder(root.state_dir, kFolderMode, reading_group(root));
+}
+
 Result<void> save_nic(const SysRoot& root, const SavedNic& nic) {
   const std::string path = saved_nic_path(root, nic.name);
   const std::string text = format_saved_nic(nic);
@@ -190,7 +194,7 @@ Result<void> save_nic(const SysRoot& root, const SavedNic& nic) {
   const auto readable = parse_saved_nic(text, path);
   if (!readable) return Error{"not saved: " + readable.error()};
   const gid_t group = reading_group(root);
-  if (auto made = make_folder(root.state_dir, kFolderMode, group); !made) return made;
+  if (auto made = make_state_folder(root); !made) return made;
   const std::string beside = root.state_dir + "/." + safe_name(nic.name) + kSuffix + ".new";
   if (auto written = write_new(beside, text, group); !written) {
     unlink(beside.c_str());
