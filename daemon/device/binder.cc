@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "device/binder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "device/device_users.h"
@@ -280,15 +281,38 @@ Result<void> Binder::take(Job* job) const {
   return bring_up(*job);
 }
 
+// Other NICs of the node that are taken: pages that are free may be meant for them.
+uint64_t Binder::sharers(const Job& job, bool is_asked) const {
+  const auto all = load_saved_nics(world_.root);
+  if (!all) return 0;
+  uint64_t count = 0;
+  for (const SavedNic& other : all.value()) {
+    const bool has_share = is_asked || !is_kernel_driven(other.mode);
+    const bool is_same = other.name == job.saved.name || other.device == job.saved.device;
+    if (has_share && !is_same && is_taken(other, boot_id_) &&
+        other.numa_node == job.saved.numa_node) {
+      count++;
+    }
+  }
+  return count;
+}
+
 void Binder::reserve_pages(Job* job) const {
   const config::Config& config = job->config;
   const bool is_asked = config.memory_bytes != 0 || config.hugepages == config::Hugepages::kYes;
   if (config.hugepages == config::Hugepages::kNo) return;
   // The kernel's own drivers do well enough without, unless the operator wants them.
   if (!is_asked && is_kernel_driven(job->choice.mode)) return;
-  if (!job->saved.hugepages.empty()) return;  // reserved by us already
-  const uint64_t bytes =
+  std::vector<ReservedPages>& pages_of_nic = job->saved.hugepages;
+  if (std::any_of(pages_of_nic.begin(), pages_of_nic.end(),
+                  [](const ReservedPages& pages) { return pages.floor.has_value(); })) {
+    // A plan that a crash cut short: what came true of it goes back, and all is asked for anew.
+    return_pages(&job->saved);
+  }
+  if (!pages_of_nic.empty()) return;  // reserved by us already
+  const uint64_t share =
       config.memory_bytes == 0 ? kDefaultMemory : config.memory_bytes / config.nics.size();
+  const uint64_t bytes = share * (1 + sharers(*job, is_asked));
   const auto note = [this, job](const std::vector<ReservedPages>& pages) {
     job->saved.hugepages = pages;
     return save_nic(world_.root, job->saved);

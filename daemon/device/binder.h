@@ -64,6 +64,7 @@ class Binder {
   Result<void> allow_noiommu(Job* job) const;
   Result<void> bind_driver(const Job& job) const;
   Result<void> bring_up(const Job& job) const;
+  uint64_t sharers(const Job& job, bool is_asked) const;
   void reserve_pages(Job* job) const;
 
   Result<bool> release_driver(const SavedNic& nic) const;

@@ -227,6 +227,65 @@ void bind__hugepages_divided_or_not_wanted(void**) {
   assert_int_equal(atoi(host->read(kTotal).c_str()), 16);
 }
 
+void bind__hugepages_of_two_nics_on_a_node(void**) {
+  constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
+  constexpr char kFree[] =
+      "sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages";
+  mn::test::FakePci second;
+  second.address = "0000:04:00.0";
+  second.group = "13";
+  second.ifname = "eth2";
+  second.numa_node = 1;
+  host->add_pci(second);
+  host->set_net("eth2", "mtu 1500\nup yes\naddress 10.1.0.2/24\n");
+  host->write(kTotal, "0\n");
+  host->write(kFree, "0\n");
+  host->config("[machnet]\nmemory = 64M\n[nic eth1]\n[nic eth2]\n");
+  assert_int_equal(host->run({"bind", "eth1"}), 0);
+  assert_int_equal(saved("eth1").hugepages[0].count, 16);
+  // What is free now is the first one's share.
+  host->write(kFree, "16\n");
+  assert_int_equal(host->run({"bind", "eth2"}), 0);
+  assert_int_equal(saved("eth2").hugepages[0].count, 16);
+  assert_int_equal(atoi(host->read(kTotal).c_str()), 32);
+  host->write(kFree, "32\n");
+  assert_int_equal(host->run({"unbind"}), 0);
+  assert_int_equal(atoi(host->read(kTotal).c_str()), 0);
+}
+
+// eth1's note as of one that died after it planned 32 pages upon 10, before it touched the device.
+bool leave_plan() {
+  mn::device::SavedNic nic = saved("eth1");
+  nic.bound = mn::device::Bound::kYes;
+  nic.hugepages = {{.node = 1, .page_bytes = 2 << 20, .count = 32, .floor = uint64_t{10}}};
+  return mn::device::save_nic(host->root(), nic).ok();
+}
+
+void bind__hugepages_after_a_crash_in_between(void**) {
+  constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
+  constexpr char kFree[] =
+      "sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages";
+  host->write(kTotal, "10\n");
+  host->write(kFree, "0\n");
+  host->config("[machnet]\nmemory = 64M\n[nic eth1]\n");
+  assert_int_equal(host->run({"bind"}), 0);
+  assert_int_equal(host->run({"unbind"}), 0);
+  assert_true(leave_plan());
+  // 7 of 32 were there when it died.
+  host->write(kTotal, "17\n");
+  host->write(kFree, "7\n");
+  assert_int_equal(host->run({"bind"}), 0);
+  assert_said("returned 7 hugepages");
+  assert_int_equal(saved("eth1").hugepages.size(), 1);
+  assert_false(saved("eth1").hugepages[0].floor.has_value());
+  assert_int_equal(host->run({"unbind"}), 0);
+  assert_true(leave_plan());
+  host->write(kTotal, "17\n");
+  host->write(kFree, "7\n");
+  assert_int_equal(host->run({"unbind"}), 0);
+  assert_int_equal(atoi(host->read(kTotal).c_str()), 10);
+}
+
 void bind__hugepages_of_a_failed_bind_are_returned(void**) {
   constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
   host->write(kTotal, "3\n");
@@ -260,6 +319,8 @@ int main() {
       HOST_TEST(status__damaged_state),
       HOST_TEST(bind__hugepages_reserved_and_returned),
       HOST_TEST(bind__hugepages_divided_or_not_wanted),
+      HOST_TEST(bind__hugepages_of_two_nics_on_a_node),
+      HOST_TEST(bind__hugepages_after_a_crash_in_between),
       HOST_TEST(bind__hugepages_of_a_failed_bind_are_returned),
       cmocka_unit_test(json_string__escapes_what_must_be),
   };
