@@ -2,6 +2,7 @@
 #include "service.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -77,9 +78,11 @@ Result<void> limit_capabilities(const std::vector<NicPlan>& plans) {
     log_warning("missing for these NICs: %s (AmbientCapabilities= in machnet.service)",
                 format_capabilities(missing).c_str());
   }
-  if ((held & ~needed) == 0) return {};
-  log_debug("giving up %s", format_capabilities(held & ~needed).c_str());
-  return keep_capabilities(needed);
+  // Kept where somebody gave it: it stands in for LimitMEMLOCK= where that limit cannot be raised.
+  const Capabilities kept = needed | capability(CAP_IPC_LOCK);
+  if ((held & ~kept) == 0) return {};
+  log_debug("giving up %s", format_capabilities(held & ~kept).c_str());
+  return keep_capabilities(kept);
 }
 
 }  // namespace
