@@ -13,7 +13,7 @@ Capabilities needed_by(const std::string& mode) {
   // taking a queue of it and busy polling.
   const Capabilities sockets = capability(CAP_NET_RAW) | capability(CAP_NET_ADMIN);
   if (mode == "af_packet") return sockets;
-  if (mode == "af_xdp") return sockets | capability(CAP_BPF);
+  if (mode == "af_xdp") return sockets | capability(CAP_BPF) | capability(CAP_IPC_LOCK);
   // The verbs interface asks for both, for raw queues and for steering packets to them.
   if (mode == "bifurcated") return sockets;
   // Devices that are told physical addresses; the kernel shows those to CAP_SYS_ADMIN only.

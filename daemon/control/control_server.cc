@@ -95,7 +95,8 @@ class ControlServer::Impl final : public SessionHost {
     return 0;
   }
   static int on_stop_timeout(sd_event_source*, uint64_t, void* self) {
-    log_warning(
+    log_event(
+        LogLevel::kWarning, {.message_id = log_id::kStopForced},
         "not every engine has ended its flows in time; their peers will find out by themselves");
     return sd_event_exit(static_cast<Impl*>(self)->loop_.get(), 0);
   }
