@@ -42,6 +42,7 @@ uint32_t data_room(NicMode::Kind kind, uint32_t mtu) {
       return round_up(frame + kXdpHeadroom, RTE_CACHE_LINE_SIZE);
     case NicMode::Kind::kVdev:
     case NicMode::Kind::kPci:
+    case NicMode::Kind::kVmbus:
       break;
   }
   // 2048 is the one size that every driver can work with (gve takes no other).
@@ -55,6 +56,7 @@ uint32_t pool_size(NicMode::Kind kind) {
     case NicMode::Kind::kAfPacket:
     case NicMode::Kind::kVdev:
     case NicMode::Kind::kPci:
+    case NicMode::Kind::kVmbus:
       break;
   }
   return 4096;  // rings of at most 1024, what the engine holds, caches

@@ -140,11 +140,11 @@ std::vector<std::string> arguments_for(const EalSettings& settings) {
     arguments.insert(arguments.end(),
                      {"--no-huge", "--no-shconf", "-m", std::to_string(megabytes)});
   }
-  if (settings.pci_addresses.empty()) {
+  if (settings.bus_devices.empty()) {
     arguments.push_back("--no-pci");
   }
-  for (const std::string& address : settings.pci_addresses) {
-    arguments.insert(arguments.end(), {"-a", address});
+  for (const std::string& device : settings.bus_devices) {
+    arguments.insert(arguments.end(), {"-a", device});
   }
   return arguments;
 }

@@ -18,7 +18,8 @@ struct EalSettings {
   uint64_t memory_bytes = 64 << 20;        // fixed at the start without hugepages, unused with
   std::vector<std::string> libraries;      // bus_vdev, mempool_ring, net_memif, ...
   bool load_all_drivers = false;           // whatever is installed (a PCI device nobody knows)
-  std::vector<std::string> pci_addresses;  // the PCI devices allowed; none: no PCI at all
+  // PCI addresses and VMBus UUIDs of the devices allowed; none: no such bus at all.
+  std::vector<std::string> bus_devices;
 };
 
 // At most once per process, also after a failure.

@@ -163,6 +163,7 @@ std::string EthdevDevice::vdev_arguments() const {
       return arguments;
     }
     case NicMode::Kind::kPci:
+    case NicMode::Kind::kVmbus:
       break;
   }
   return "";
@@ -170,8 +171,8 @@ std::string EthdevDevice::vdev_arguments() const {
 
 Result<void> EthdevDevice::probe() {
   PacketSockets sockets;
-  std::string name = settings_.pci_address;
-  if (settings_.mode.kind != NicMode::Kind::kPci) {
+  std::string name = settings_.bus_device;
+  if (name.empty()) {
     name = settings_.mode.kind == NicMode::Kind::kVdev
                ? settings_.mode.device
                : (settings_.mode.kind == NicMode::Kind::kAfXdp ? "net_af_xdp" : "net_af_packet") +
@@ -184,11 +185,12 @@ Result<void> EthdevDevice::probe() {
   }
   uint16_t port_id = 0;
   if (rte_eth_dev_get_port_by_name(name.c_str(), &port_id) != 0) {
-    return failure(
-        settings_.mode.kind == NicMode::Kind::kPci
-            ? "no driver took the device; bind it to vfio-pci (dpdk-devbind.py -b vfio-pci " +
-                  name + ")"
-            : name + " is not a network device");
+    return failure(settings_.bus_device.empty()
+                       ? name + " is not a network device"
+                       : "no driver took the device; bind it (machnet-nic bind), and see that " +
+                             std::string(settings_.mode.kind == NicMode::Kind::kPci ? "/dev/vfio"
+                                                                                    : "/dev/uio*") +
+                             " may be opened");
   }
   port_id_ = port_id;
   sockets_ = settings_.mode.kind == NicMode::Kind::kAfPacket

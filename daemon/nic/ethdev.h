@@ -22,7 +22,7 @@ struct EthdevSettings {
   std::string name;  // as configured, for messages
   NicMode mode;
   device::Interface interface;  // kAfPacket, kAfXdp: the interface; otherwise empty
-  std::string pci_address;      // kPci
+  std::string bus_device;       // kPci: its address; kVmbus: its UUID
   uint16_t mtu = 1500;
   uint16_t queues = 1;
   Ipv4 address = 0;    // kAfXdp: see NicSettings

@@ -9,7 +9,7 @@ namespace mn::nic {
 namespace {
 constexpr char kVdevPrefix[] = "vdev:";
 constexpr char kAllowed[] =
-    "use af_packet, af_xdp, vdev:DRIVER[,ARGUMENT...] (vdev:net_memif0,role=client) or pci";
+    "use af_packet, af_xdp, vdev:DRIVER[,ARGUMENT...] (vdev:net_memif0,role=client), pci or vmbus";
 
 bool starts_with(const std::string& text, const std::string& prefix) {
   return text.compare(0, prefix.size(), prefix) == 0;
@@ -28,6 +28,8 @@ Result<NicMode> parse_mode(const std::string& text) {
     mode.kind = NicMode::Kind::kAfXdp;
   } else if (text == "pci") {
     mode.kind = NicMode::Kind::kPci;
+  } else if (text == "vmbus") {
+    mode.kind = NicMode::Kind::kVmbus;
   } else if (starts_with(text, kVdevPrefix)) {
     mode.kind = NicMode::Kind::kVdev;
     const std::string rest = text.substr(sizeof(kVdevPrefix) - 1);
@@ -69,6 +71,9 @@ std::vector<std::string> libraries_for(const NicMode& mode) {
     }
     case NicMode::Kind::kPci:
       return {"bus_pci", "mempool_ring"};
+    case NicMode::Kind::kVmbus:
+      // The data path moves to a virtual function on PCI when the host offers one.
+      return {"bus_pci", "bus_vmbus", "mempool_ring", "net_mlx4", "net_mlx5", "net_netvsc"};
   }
   return {};
 }

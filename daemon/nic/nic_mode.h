@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // NicMode: the configuration's `mode = ...` taken apart: af_packet, af_xdp,
-// vdev:DRIVER[,ARGUMENT...] or pci; and which driver libraries of DPDK it needs. Pure text; touches
-// no device and knows no DPDK.
+// vdev:DRIVER[,ARGUMENT...], pci or vmbus; and which driver libraries of DPDK it needs. Pure text;
+// touches no device and knows no DPDK.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace mn::nic {
 
 struct NicMode {
-  enum class Kind : uint8_t { kAfPacket, kAfXdp, kVdev, kPci } kind = Kind::kAfPacket;
+  enum class Kind : uint8_t { kAfPacket, kAfXdp, kVdev, kPci, kVmbus } kind = Kind::kAfPacket;
   std::string device;     // kVdev: net_memif0
   std::string arguments;  // kVdev: what follows the first comma
 };

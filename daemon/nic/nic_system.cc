@@ -2,8 +2,10 @@
 #include "nic/nic_system.h"
 
 #include <rte_lcore.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <set>
 
@@ -29,6 +31,17 @@ uint16_t pci_vendor(const std::string& address) {
     fclose(file);
   }
   return static_cast<uint16_t>(vendor);
+}
+
+bool is_uuid(const std::string& text) {
+  constexpr char kForm[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+  if (text.size() != sizeof(kForm) - 1) return false;
+  for (size_t i = 0; i < text.size(); i++) {
+    const bool fits =
+        kForm[i] == '-' ? text[i] == '-' : isxdigit(static_cast<unsigned char>(text[i])) != 0;
+    if (!fits) return false;
+  }
+  return true;
 }
 
 std::string dotted(Ipv4 address) {
@@ -72,10 +85,18 @@ Result<EthdevSettings> resolve(const NicSettings& nic, unsigned index,
                    "mode pci needs the PCI address of a device that is bound to vfio-pci or its "
                    "like, as in [nic 0000:3b:00.0]");
     }
-    settings.pci_address = device::full_pci_address(nic.name);
-    if (pci_vendor(settings.pci_address) == 0) {
-      return about(nic, "no PCI device " + settings.pci_address + "; `lspci -D` lists them");
+    settings.bus_device = device::full_pci_address(nic.name);
+    if (pci_vendor(settings.bus_device) == 0) {
+      return about(nic, "no PCI device " + settings.bus_device + "; `lspci -D` lists them");
     }
+  } else if (kind == NicMode::Kind::kVmbus) {
+    if (!is_uuid(nic.name)) {
+      return about(nic, "mode vmbus needs the UUID of a device that is bound to uio_hv_generic");
+    }
+    if (access(("/sys/bus/vmbus/devices/" + nic.name).c_str(), F_OK) != 0) {
+      return about(nic, "no VMBus device " + nic.name + "; `machnet-nic list` shows what there is");
+    }
+    settings.bus_device = nic.name;
   }
   if (mtu < kMtuMin || mtu > kMtuMax) {
     return about(nic, "mtu " + std::to_string(mtu) + " is out of range (" +
@@ -94,9 +115,10 @@ Result<EalSettings> plan_eal(const NicSystemSettings& wanted,
   for (const EthdevSettings& device : devices) {
     needed += buffer_memory(device.mode.kind, device.mtu, device.queues);
     for (const std::string& library : libraries_for(device.mode)) libraries.insert(library);
-    if (device.pci_address.empty()) continue;
-    eal.pci_addresses.push_back(device.pci_address);
-    const std::vector<std::string> drivers = libraries_for_pci(pci_vendor(device.pci_address));
+    if (device.bus_device.empty()) continue;
+    eal.bus_devices.push_back(device.bus_device);
+    if (device.mode.kind != NicMode::Kind::kPci) continue;
+    const std::vector<std::string> drivers = libraries_for_pci(pci_vendor(device.bus_device));
     if (drivers.empty()) eal.load_all_drivers = true;
     libraries.insert(drivers.begin(), drivers.end());
   }

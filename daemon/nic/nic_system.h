@@ -24,8 +24,8 @@ enum class Hugepages : uint8_t {
 };
 
 struct NicSettings {
-  std::string name;      // a kernel interface, MAC, PCI address; with vdev: only a label
-  std::string mode;      // af_packet | af_xdp | vdev:DRIVER[,ARGUMENT...] | pci
+  std::string name;      // interface, MAC, PCI address, VMBus UUID; with vdev: only a label
+  std::string mode;      // af_packet | af_xdp | vdev:DRIVER[,ARGUMENT...] | pci | vmbus
   uint16_t mtu = 0;      // IP packet bytes; 0: the interface's, 1500 where there is none
   uint16_t engines = 1;  // ports (queue pairs) wanted
   // af_xdp takes the frames for this address only and leaves the rest to the kernel; 0: takes all.

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "device/interface.h"
 #include "nic/nic_system.h"
 #include "nic/null_port.h"
@@ -55,6 +57,22 @@ void libraries_for__the_driver_and_its_bus(void**) {
       mn::nic::libraries_for(mn::nic::parse_mode("vdev:net_virtio_user0").value())[2].c_str(),
       "net_virtio");
   assert_true(mn::nic::libraries_for_pci(0x1234).empty());
+}
+
+void vmbus__needs_the_uuid_of_a_device_that_is_there(void**) {
+  const auto mode = mn::nic::parse_mode("vmbus");
+  assert_true(mode.ok());
+  assert_true(mode.value().kind == mn::nic::NicMode::Kind::kVmbus);
+  const auto libraries = mn::nic::libraries_for(mode.value());
+  assert_true(std::find(libraries.begin(), libraries.end(), "net_netvsc") != libraries.end());
+  const auto start = [](const char* name) {
+    mn::nic::NicSystemSettings settings;
+    settings.nics.push_back({.name = name, .mode = "vmbus"});
+    const auto system = mn::nic::NicSystem::start(settings);
+    return system.ok() ? std::string() : system.error();
+  };
+  assert_non_null(strstr(start("eth1").c_str(), "nic eth1: mode vmbus needs the UUID"));
+  assert_non_null(strstr(start("3f4f7bd1-ffff-4f5a-8d59-000d3a1b2c3d").c_str(), "no VMBus device"));
 }
 
 void package_of__as_debian_names_them(void**) {
@@ -174,6 +192,7 @@ int main() {
       cmocka_unit_test(package_of__as_debian_names_them),
       cmocka_unit_test(argument_value__finds_whole_keys),
       cmocka_unit_test(find_interface__loopback_is_always_there),
+      cmocka_unit_test(vmbus__needs_the_uuid_of_a_device_that_is_there),
       cmocka_unit_test(is_pci_address__with_and_without_domain),
       cmocka_unit_test_setup_teardown(null_port__drops_counts_and_gives_frames_back, make_null_port,
                                       destroy_null_port),
