@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Two machines and a cable, and what the scenarios do with them: install, configure, start, use, remove."""
 import concurrent.futures
-import json
 import os
 import re
 import shutil
@@ -12,22 +11,24 @@ import isolation
 import packages
 from container import Container
 from harness import Process, check, say, sh
+from operations import CONFIG, NIC, SERVICE, SOCKET  # noqa: F401  (for the scenarios)
 
-NIC = "dp0"
-CONFIG = "/etc/machnet.conf"
-SERVICE = "machnet.service"
-SOCKET = "machnet.socket"
 ADDRESSES = {"A": "10.77.0.1", "B": "10.77.0.2"}
 MACS = {"A": "02:00:00:00:77:01", "B": "02:00:00:00:77:02"}
 ROUTED = "192.0.2.0/24"  # behind a router on the cable that does not exist
-LISTED = ("family", "local", "prefixlen", "scope", "label")
+# Where no container can raise the limit of locked memory.
+LOCK = """[Service]
+AmbientCapabilities=CAP_IPC_LOCK
+CapabilityBoundingSet=CAP_IPC_LOCK
+"""
 
 
 class Setup:
-    """What all scenarios share: the packages, the tree, programs made from the packages."""
+    """What all scenarios share: the packages, those of a higher version, the tree, and the example program."""
 
-    def __init__(self, debs, tree):
-        self.debs = debs
+    def __init__(self, directory, next_directory, tree):
+        self.debs = debs = packages.find(directory)
+        self.next_packages = next_directory
         self.tree = tree
         self.version = packages.field(debs["machnet"], "Version")
         self.beds = []
@@ -58,6 +59,10 @@ class Machine(Container):
         self.bed = bed
         self.address = ADDRESSES[name]
         shutil.copy(bed.setup.hello_world(), f"{self.root}/usr/local/bin/hello_world")
+        if bed.mode == "af_xdp" and not isolation.can_lock_memory():
+            say("this machine lets nobody raise the limit of locked memory: CAP_IPC_LOCK takes its place")
+            os.makedirs(f"{self.root}/etc/systemd/system/{SERVICE}.d")
+            self.write(f"/etc/systemd/system/{SERVICE}.d/lock.conf", LOCK)
         self.provide(bed.setup.debs)
 
     def provide(self, debs, directory="/root/debs"):
@@ -85,14 +90,6 @@ class Machine(Container):
         text += f"\n[nic {NIC}]\nmode = {mode or self.bed.mode}\n{nic}"
         self.write(CONFIG, text)
 
-    def start_service(self):
-        done = self._call(["systemctl", "start", SERVICE], timeout=60)
-        check(done.returncode == 0, f"{self.name}: systemctl start: {done.stderr}")
-        check(self.show(SERVICE, "ActiveState") == "active", f"{self.name}: not active after start")
-
-    def stop_service(self, *units):
-        self.run("systemctl", "stop", *(units or (SERVICE, SOCKET)), timeout=60)
-
     def main_pid(self):
         """As this process sees it; 0 when there is none."""
         inner = int(self.show(SERVICE, "MainPID"))
@@ -109,33 +106,6 @@ class Machine(Container):
                 return int(pid)
         return 0
 
-    def restarts(self):
-        return int(self.show(SERVICE, "NRestarts"))
-
-    def service_journal(self, *options):
-        return self.journal("--unit", SERVICE, *options)
-
-    def events(self, *matches):
-        """The journal's entries of the service as dictionaries."""
-        self.run("journalctl", "--sync")
-        text = self.run("journalctl", "--no-pager", "--output=json", f"_SYSTEMD_UNIT={SERVICE}", *matches)
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-
-    # ---- The network
-
-    def network(self):
-        """What the kernel has configured on the NIC, in a form that can be compared and read."""
-        link = json.loads(self.run("ip", "-json", "address", "show", "dev", NIC))[0]
-        facts = [f"mac {link['address']}", f"mtu {link['mtu']}", f"up {'UP' in link['flags']}"]
-        for entry in link["addr_info"]:
-            facts.append("address " + " ".join(str(entry.get(key)) for key in LISTED))
-        for family in ("-4", "-6"):
-            for route in json.loads(self.run("ip", "-json", family, "route", "show", "table", "all",
-                                             "dev", NIC) or "[]"):
-                facts.append("route " + " ".join(f"{key}={route[key]}" for key in sorted(route)
-                                                 if key not in ("dev", "flags", "expires")))
-        return sorted(facts)
-
     # ---- Applications
 
     def serve_hello(self, *options):
@@ -148,8 +118,14 @@ class Machine(Container):
         output = client.expect_exit(0, timeout)
         check("hello to you" in output, f"no answer: {output}")
 
+    def serve_pong(self):
+        """msg_gen that answers; it says nothing when it is ready, but the service does."""
+        server = self.start("msg_gen", "--local_ip", self.address, "--wait")
+        self.wait_for("msg_gen's channel", lambda: "\n0 channels" not in self.run("machnetctl", "status"))
+        return server
+
     def ping(self, other, *options, messages=20000, size=64):
-        """msg_gen there and back; the server must run. Returns its last line of numbers."""
+        """msg_gen there and back; returns what it printed."""
         client = self.start("msg_gen", "--local_ip", self.address, "--remote_ip", other.address, "--verify",
                             "--wait", "--msg_nr", str(messages), "--msg_size", str(size), *options)
         return client.expect_exit(0, 60)
@@ -200,7 +176,8 @@ class Bed:
     def power_fails(self):
         for machine in self.machines:
             machine.pull_the_plug()
-        sh("ip", "link", "delete", "other", must=False)  # one end on the machine of the test itself
+        for end in (NIC, "other"):  # what nspawn gave back in time
+            sh("ip", "link", "delete", end, must=False)
 
     def finish(self):
         for machine in self.machines:

@@ -10,6 +10,7 @@ import time
 
 import isolation
 from harness import Failure, Process, check, patience
+from operations import ENVIRONMENT, Operations
 
 CAPABILITIES = "CAP_BPF,CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_RESOURCE,CAP_IPC_LOCK,CAP_PERFMON"
 BOOT_SECONDS = 60
@@ -38,7 +39,7 @@ class Inside(Process):
         return self.wait(timeout)
 
 
-class Container:
+class Container(Operations):
     def __init__(self, name, tree):
         self.name = name
         self.leader = 0
@@ -83,7 +84,7 @@ class Container:
             time.sleep(0.05)
             if not self._find_leader():
                 continue
-            done = self._call(["systemctl", "is-system-running"])
+            done = self.call(["systemctl", "is-system-running"])
             state = done.stdout.strip()
         check(state == "running", f"{self.name} is degraded:\n"
                                   f"{self.run('systemctl', '--no-pager', '--failed')}")
@@ -138,28 +139,17 @@ class Container:
     def _enter(self, args):
         return ["nsenter", "--target", str(self.leader), "--all", "--", *args]
 
-    def _call(self, args, timeout=60, text=None):
+    def call(self, args, timeout=60):
         try:
-            return subprocess.run(self._enter(args), input=text, stdin=None if text else subprocess.DEVNULL,
+            return subprocess.run(self._enter(args), stdin=subprocess.DEVNULL,
                                   capture_output=True, text=True, timeout=patience(timeout),
-                                  env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C",
-                                       "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_PAGER": ""})
+                                  env=ENVIRONMENT)
         except subprocess.TimeoutExpired as late:
             raise Failure(f"{self.name}: {' '.join(args)}: not done after {timeout} s: "
                           f"{late.stdout or ''} {late.stderr or ''}") from None
 
-    def run(self, *args, timeout=60, code=0):
-        """Runs it to its end and returns what it wrote; `code` None takes any exit code."""
-        done = self._call(args, timeout)
-        check(code is None or done.returncode == code,
-              f"{self.name}: {' '.join(args)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout + done.stderr
-
-    def code(self, *args, timeout=60):
-        return self._call(args, timeout).returncode
-
     def start(self, *args, name=None):
-        return Inside(self._enter(args), name=f"{name or os.path.basename(args[0])}@{self.name}")
+        return Inside(self._enter(args), env=ENVIRONMENT, name=f"{name or os.path.basename(args[0])}@{self.name}")
 
     def path(self, path):
         """The file as this process sees it, on every file system of the running container."""
@@ -177,25 +167,6 @@ class Container:
         with open(self.path(path), "w") as file:
             file.write(text)
         os.chmod(self.path(path), mode)
-
-    # ---- systemd
-
-    def show(self, unit, name):
-        return self.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
-
-    def journal(self, *options):
-        self.run("journalctl", "--sync")
-        return self.run("journalctl", "--no-pager", "--output=short-precise", *options, code=None)
-
-    def wait_for(self, what, condition, timeout=20):
-        """Waits until condition() is true and returns its value; `what` is for the complaint."""
-        end = time.monotonic() + patience(timeout)
-        while True:
-            value = condition()
-            if value:
-                return value
-            check(time.monotonic() < end, f"{self.name}: not within {timeout} s: {what}")
-            time.sleep(0.05)
 
     def describe(self):
         """What helps to understand a failure."""

@@ -6,6 +6,7 @@ the new namespaces ends, however it ends. Only cgroups outlive it: the process o
 the next run removes those of a run that was killed. What cannot run here raises Unable with the reason."""
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -83,6 +84,11 @@ def probe():
         remove_cgroups(name)
 
 
+def can_lock_memory():
+    """Whether LimitMEMLOCK=infinity can come true in what this process starts."""
+    return resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY
+
+
 def _die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -123,6 +129,10 @@ def prepare():
     subprocess.check_call(["mount", "-t", "tmpfs", "-o", "mode=755", "none", WORK])
     subprocess.check_call(["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run"])
     os.makedirs(f"{WORK}/out")
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):  # a root of few privileges: see can_lock_memory()
+        pass
     # The interfaces of this network instead of the machine's, and read-only: that tells nspawn that no
     # udev will ever announce them.
     os.makedirs(f"{WORK}/cgroup")

@@ -50,7 +50,8 @@ def findings(upper, tree, before):
         elif kind != "deleted" and not HISTORY.search(path) and os.path.isfile(full) and not os.path.islink(full):
             content = _content(full)
             found += [f"/{path} still speaks of {word}" for word in WORDS if word.encode() in content]
-        if "machnet" in os.path.basename(path) and not HISTORY.search(path) and not path.startswith("root/debs"):
+        named_so = "machnet" in os.path.basename(path) and not path.startswith("root/debs")
+        if named_so and path not in before and not HISTORY.search(path):
             found.append(f"named after it: /{path}")
     return sorted(set(found))
 

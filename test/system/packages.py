@@ -38,25 +38,3 @@ def needs(debs):
                 if not any(one in INSTALLED for one in alternatives):
                     wanted.add(entry)
     return sorted(wanted)
-
-
-def raise_version(debs, directory):
-    """The same packages with a higher version, in `directory`: what an upgrade sees."""
-    os.makedirs(directory, exist_ok=True)
-    old = field(debs["machnet"], "Version")
-    new = f"{old}+next"
-    raised = {}
-    for name, deb in debs.items():
-        tree = os.path.join(directory, name)
-        subprocess.check_call(["dpkg-deb", "--raw-extract", deb, tree])
-        control = os.path.join(tree, "DEBIAN/control")
-        with open(control) as file:
-            text = file.read()
-        # Its own version, and its siblings': they ask for each other's very version.
-        text = re.sub(r"(?m)^Version: .*$", f"Version: {new}", text).replace(f"(= {old})", f"(= {new})")
-        with open(control, "w") as file:
-            file.write(text)
-        raised[name] = os.path.join(directory, f"{name}.deb")
-        subprocess.check_call(["dpkg-deb", "-Znone", "--build", tree, raised[name]],
-                              stdout=subprocess.DEVNULL)
-    return new, raised

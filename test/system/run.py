@@ -9,6 +9,7 @@ DIR of --packages holds the .deb files under test; --cache is where the tree tha
 The scenario runs in namespaces of its own: nothing of it survives, even if this process is killed."""
 import argparse
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -18,26 +19,32 @@ sys.path.insert(1, os.path.join(os.path.dirname(HERE), "integration"))
 
 import bed as beds  # noqa: E402  (the harness is in the folder added above)
 import harness  # noqa: E402
+import image  # noqa: E402
 import isolation  # noqa: E402
 import packages  # noqa: E402
 import scenarios_faults  # noqa: E402
 import scenarios_life  # noqa: E402
+import scenarios_machines  # noqa: E402
 import scenarios_service  # noqa: E402
 import tree  # noqa: E402
 
 SCENARIOS = {}
 for module in (scenarios_life, scenarios_service, scenarios_faults):
     SCENARIOS.update(module.SCENARIOS)
+MACHINES = scenarios_machines.SCENARIOS  # those that need virtual machines
+SCENARIOS.update(MACHINES)
 SKIPPED = 77
 
 
 def run_inside(args):
     function = SCENARIOS[args.scenario]
+    harness.SANITIZED_FACTOR = 3.0 if args.scenario in MACHINES else 1.0  # nothing in them is fast
     start = time.monotonic()
     setup = None
     try:
         isolation.prepare()
-        setup = beds.Setup(packages.find(args.packages), args.tree)
+        setup = beds.Setup(args.packages, args.next or args.packages + "-next", args.tree)
+        setup.cache, setup.kernel = args.cache, args.kernel
         function(setup, args.mode)
     except harness.Failure as failure:
         print(f"FAILED: {failure}")
@@ -56,8 +63,10 @@ def main():
     parser.add_argument("--pairs", action="store_true")
     parser.add_argument("--mode", default="af_packet")
     parser.add_argument("--packages")
+    parser.add_argument("--next", help="the same of a higher version (default: --packages with -next)")
     parser.add_argument("--cache")
-    parser.add_argument("--tree", help=argparse.SUPPRESS)  # from outside to inside
+    parser.add_argument("--tree", help=argparse.SUPPRESS)  # these two from outside to inside
+    parser.add_argument("--kernel", help=argparse.SUPPRESS)
     parser.add_argument("scenario", nargs="?")
     args = parser.parse_args()
     if args.pairs:
@@ -75,6 +84,9 @@ def main():
         print(f"{args.scenario} ({args.mode}): {SCENARIOS[args.scenario].__doc__.splitlines()[0]}", flush=True)
     try:
         isolation.probe()
+        if args.scenario in MACHINES:
+            isolation.require(shutil.which("qemu-system-x86_64"), "qemu-system-x86_64 is not installed")
+            sys.argv += ["--kernel", image.fetch_kernel(args.cache)]
         # Here, since inside there is no network to get it from.
         path = tree.get(args.cache, packages.needs(packages.find(args.packages)))
     except isolation.Unable as unable:

