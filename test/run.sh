@@ -116,6 +116,11 @@ if wants concurrency; then
   fi
 fi
 # The packages: what they are, and on real systemd what they do.
+# shellcheck disable=SC2086
+if [ $machines = yes ] && ! mn_install "$log_dir" $MN_MACHINE_PACKAGES; then
+  add_failure "installing packages for virtual machines"
+  finish
+fi
 if wants package system || [ $machines = yes ]; then
   if mn_live "building the packages" "$log_dir/packages.log" \
       "$top/packaging/build.sh" --format both --jobs "$jobs" &&

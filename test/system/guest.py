@@ -51,12 +51,11 @@ class Guest(Operations):
         with open(f"{isolation.WORK}/out/qemu-{name}", "wb") as out:
             self.qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                          env=dict(os.environ, TMPDIR=isolation.WORK))
-        self.line = None
         self.waiting = b""
+        self.line = self._connect()  # at once: what is said to nobody is lost
 
     def wait_for_boot(self):
         start = time.monotonic()
-        self._connect()
         while self._read_line(BOOT_SECONDS).strip() != "ready":
             pass
         state = self.run("systemctl", "is-system-running", "--wait", code=None, timeout=BOOT_SECONDS).strip()
@@ -68,9 +67,9 @@ class Guest(Operations):
         while True:
             self.check_alive()
             try:
-                self.line = socket.socket(socket.AF_UNIX)
-                self.line.connect(self.control)
-                return
+                line = socket.socket(socket.AF_UNIX)
+                line.connect(self.control)
+                return line
             except OSError:
                 check(time.monotonic() < end, f"{self.name}: no serial line")
                 time.sleep(0.1)
@@ -139,7 +138,7 @@ class Guest(Operations):
             raise Failure(f"{self.name} does not power off:\n{self.said()}") from None
 
     def describe(self):
-        if self.qemu.poll() is not None or not self.line:
+        if self.qemu.poll() is not None:
             return f"--- {self.name}:\n{self.said()}"
         try:
             return (f"--- journal of {self.name}:\n{self.journal('--lines=150')}\n"
