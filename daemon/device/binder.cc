@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "device/device_access.h"
 #include "device/device_users.h"
 #include "device/find.h"
 #include "device/hugepages.h"
@@ -181,6 +182,7 @@ Result<bool> Binder::keep_earlier(Job* job) {
   if (auto saved = save_nic(world_.root, earlier); !saved) return Error{saved.error()};
   job->saved = earlier;
   if (auto up = bring_up(*job); !up) return Error{up.error()};
+  if (auto opened = open_for_service(earlier); !opened) return Error{opened.error()};
   say(LogLevel::kInfo, name,
       "is taken already, mode " + earlier.mode + "; " + describe_address(earlier));
   return true;
@@ -371,7 +373,13 @@ Result<void> Binder::bind_driver(const Job& job) const {
   say(LogLevel::kInfo, job.saved.name,
       nic.device + " is bound to " + driver +
           (job.saved.driver.empty() ? "" : ", was " + job.saved.driver));
-  return {};
+  return open_for_service(job.saved);
+}
+
+Result<void> Binder::open_for_service(const SavedNic& saved) const {
+  const auto opened = let_service_open(world_.root, saved.bus, saved.device);
+  if (opened) return {};
+  return Error{"nic " + saved.name + ": " + opened.error()};
 }
 
 // For what stays with the kernel's driver.

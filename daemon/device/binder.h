@@ -63,6 +63,7 @@ class Binder {
   Result<void> load_modules(const Job& job) const;
   Result<void> allow_noiommu(Job* job) const;
   Result<void> bind_driver(const Job& job) const;
+  Result<void> open_for_service(const SavedNic& saved) const;
   Result<void> bring_up(const Job& job) const;
   uint64_t sharers(const Job& job, bool is_asked) const;
   void reserve_pages(Job* job) const;

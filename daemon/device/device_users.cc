@@ -12,20 +12,20 @@
 
 namespace mn::device {
 
-namespace {
-
 std::vector<std::string> device_files(const SysRoot& root, Bus bus, const std::string& device) {
   const std::string path = device_path(root, bus, device);
   std::vector<std::string> files;
   if (path.empty()) return files;
   const std::string group = link_name(path + "/iommu_group");
   if (!group.empty()) {
-    files.push_back("/dev/vfio/" + group);
-    files.push_back("/dev/vfio/noiommu-" + group);
+    files.push_back(root.dev + "/vfio/" + group);
+    files.push_back(root.dev + "/vfio/noiommu-" + group);
   }
-  for (const std::string& uio : list_folder(path + "/uio")) files.push_back("/dev/" + uio);
+  for (const std::string& uio : list_folder(path + "/uio")) files.push_back(root.dev + "/" + uio);
   return files;
 }
+
+namespace {
 
 std::string target_of(const std::string& link) {
   char target[PATH_MAX];

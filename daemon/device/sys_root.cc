@@ -86,11 +86,14 @@ SysRoot SysRoot::below(const std::string& directory) {
   SysRoot root;
   root.sys = directory + "/sys";
   root.proc = directory + "/proc";
+  root.dev = directory + "/dev";
   root.state_dir = directory + "/var/lib/machnet";
   root.driverctl = directory + "/bin/driverctl";
   root.modprobe = directory + "/bin/modprobe";
   root.net_dir = directory + "/net";
   root.metadata_url = read_text(directory + "/metadata-url").value_or("");
+  root.udevadm = "";
+  root.service_user = "";
   root.state_group = "";
   return root;
 }

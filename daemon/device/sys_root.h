@@ -22,15 +22,19 @@ struct CommandOutput {
 struct SysRoot {
   std::string sys = "/sys";
   std::string proc = "/proc";
+  std::string dev = "/dev";
   std::string state_dir = "/var/lib/machnet";
   std::string driverctl = "driverctl";  // without a slash: searched in the system's folders
   std::string modprobe = "modprobe";
+  std::string udevadm = "udevadm";       // empty: nobody sets owners of device files but us
+  std::string service_user = "machnet";  // may open the devices; empty: whoever may anyway
   std::string net_dir;  // not empty: the kernel's network facts are files in it (FileKernelNet)
   std::string metadata_url;  // not empty: in place of the address of every cloud's service
   std::string state_group = "machnet";  // may read the state; empty: nobody but the owner
 
-  // All of it below `directory`: DIR/sys, DIR/proc, DIR/var/lib/machnet, DIR/bin/driverctl,
-  // DIR/bin/modprobe, DIR/net, and what the file DIR/metadata-url says, if there is one.
+  // All of it below `directory`: DIR/sys, DIR/proc, DIR/dev, DIR/var/lib/machnet,
+  // DIR/bin/driverctl, DIR/bin/modprobe, DIR/net, and what the file DIR/metadata-url says, if there
+  // is one.
   static SysRoot below(const std::string& directory);
 
   // Runs a program to its end (60 s at most) and takes what it wrote. The caller's PATH is not

@@ -259,7 +259,7 @@ void FakeHost::open_file(int pid, const std::string& comm, const std::string& de
   const std::string process = "proc/" + std::to_string(pid);
   write(process + "/comm", comm + "\n");
   fs::create_directories(path(process + "/fd"));
-  fs::create_symlink(device_file, path(process + "/fd/" + std::to_string(next_open_++)));
+  fs::create_symlink(path(device_file.substr(1)), path(process + "/fd/" + std::to_string(next_open_++)));
 }
 
 void FakeHost::driverctl(const std::string& words) {
