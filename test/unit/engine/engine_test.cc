@@ -299,6 +299,17 @@ void loopback__message_arrives_whole_at_another_lane(void** state) {
   for (int i = 0; i < 100 && complete.empty(); i++) f.poll();
   assert_true(complete.pop(&buffer));
   assert_int_equal(buffer, 3);
+
+  // Whose turn it is: theirs since that buffer; the network's once they only gave.
+  assert_true(f.engine.applications_turn());
+  ipc::Producer4 release(
+      reinterpret_cast<ipc::Entry4*>(Fixture::base(server) + ipc::lane_offsets(kShape).release),
+      ipc::release_capacity(kShape));
+  release.push(item.b);
+  f.poll();
+  assert_false(f.engine.applications_turn());
+  f.poll();
+  assert_false(f.engine.applications_turn());
 }
 
 void violation__is_reported_once_and_others_go_on(void** state) {

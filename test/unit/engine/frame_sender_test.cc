@@ -112,6 +112,18 @@ void flush__refused_frames_are_sent_later_in_order(void** state) {
   assert_true(f.sender.idle());
 }
 
+void begin__large_frames_leave_in_small_bursts(void** state) {
+  Fixture& f = fixture(state);
+  for (int i = 0; i < 2; i++) assert_true(f.send(9000));
+  assert_int_equal(f.port.sent.size(), 0);
+  assert_true(f.send(9000));
+  assert_int_equal(f.port.sent.size(), 2);
+  for (int i = 0; i < 20; i++) assert_true(f.send(100));
+  assert_int_equal(f.port.sent.size(), 2);
+  f.sender.flush({});
+  assert_int_equal(f.port.sent.size(), 23);
+}
+
 void begin__full_queue_gives_no_frame(void** state) {
   Fixture& f = fixture(state);
   f.port.accept = 0;
@@ -155,6 +167,7 @@ int main() {
       cmocka_unit_test_setup_teardown(commit__short_frames_are_padded_with_zeros, setup, teardown),
       cmocka_unit_test_setup_teardown(flush__refused_frames_are_sent_later_in_order, setup,
                                       teardown),
+      cmocka_unit_test_setup_teardown(begin__large_frames_leave_in_small_bursts, setup, teardown),
       cmocka_unit_test_setup_teardown(begin__full_queue_gives_no_frame, setup, teardown),
       cmocka_unit_test_setup_teardown(begin__empty_pool_gives_no_frame, setup_small, teardown),
       cmocka_unit_test_setup_teardown(begin__same_frame_until_commit, setup, teardown),
