@@ -142,6 +142,6 @@ class Guest(Operations):
             return f"--- {self.name}:\n{self.said()}"
         try:
             return (f"--- journal of {self.name}:\n{self.journal('--lines=150')}\n"
-                    f"{self.shell('ip address; systemctl status machnet; machnet-nic list', code=None)}")
+                    f"{self.shell('ip address; systemctl status machnet; machnet-nic list; ls -l /dev/vfio; cat /proc/devices', code=None)}")
         except Failure as failure:
             return f"--- {self.name}: {failure}\n{self.said()}"

@@ -115,6 +115,23 @@ def install(guest):
         check(nic.pci in listed and nic.name in listed, f"machnet-nic list misses {nic.name}")
 
 
+def refuse_default_route(guest):
+    """Machnet takes no NIC that carries the default route, and says what to do."""
+    nic = guest.nic[0]
+    guest.run("ip", "route", "add", "default", "via", nic.peer, "dev", nic.name)
+    shipped = guest.read(CONFIG)
+    guest.write(CONFIG, shipped + f"\n[nic {nic.name}]\n")
+    guest.run("systemctl", "start", SERVICE, code=1, timeout=120)
+    said = guest.service_journal("--output=cat")
+    check("default route" in said and "force = yes" in said, f"the refusal is not clear:\n{said}")
+    check(nic.driver() == DRIVERS[0], "the NIC was taken nevertheless")
+    say([line for line in said.splitlines() if "default route" in line][0])
+    guest.run("systemctl", "stop", SERVICE, SOCKET, timeout=60)
+    guest.run("systemctl", "reset-failed", SERVICE, code=None)
+    guest.run("ip", "route", "delete", "default")
+    guest.write(CONFIG, shipped)
+
+
 def start(guest):
     # One by its name in the kernel, one by its place: both must be found again when the kernel's name is gone.
     shipped = guest.read(CONFIG)
@@ -151,6 +168,7 @@ def machines(setup, mode):
     a, b = boot(setup)
     guests = (a, b)
     both(guests, install)
+    refuse_default_route(a)
     both(guests, start)
     exchange(a, b, "first")
     # kill -9 while the device is bound: the next start has to take it from there.
