@@ -13,14 +13,17 @@ Capabilities needed_by(const std::string& mode) {
   // taking a queue of it and busy polling.
   const Capabilities sockets = capability(CAP_NET_RAW) | capability(CAP_NET_ADMIN);
   if (mode == "af_packet") return sockets;
-  if (mode == "af_xdp") return sockets | capability(CAP_BPF) | capability(CAP_IPC_LOCK);
+  // Memory that the device reaches does not move: in place of LimitMEMLOCK=infinity, where that
+  // limit cannot be raised.
+  const Capabilities pinned = capability(CAP_IPC_LOCK);
+  if (mode == "af_xdp") return sockets | capability(CAP_BPF) | pinned;
   // The verbs interface asks for both, for raw queues and for steering packets to them.
-  if (mode == "bifurcated") return sockets;
+  if (mode == "bifurcated") return sockets | pinned;
   // Devices that are told physical addresses; the kernel shows those to CAP_SYS_ADMIN only.
-  if (mode == "uio_hv_generic") return capability(CAP_SYS_ADMIN);
-  if (mode == "vfio-noiommu") return capability(CAP_SYS_ADMIN) | capability(CAP_SYS_RAWIO);
+  if (mode == "uio_hv_generic") return capability(CAP_SYS_ADMIN) | pinned;
+  if (mode == "vfio-noiommu") return capability(CAP_SYS_ADMIN) | capability(CAP_SYS_RAWIO) | pinned;
   // The group's file says who may use the device, and the IOMMU what the device may reach.
-  if (mode == "vfio-pci") return 0;
+  if (mode == "vfio-pci") return pinned;
   if (mode.starts_with("vdev:net_memif") || mode.starts_with("vdev:net_null")) return 0;
   return ~Capabilities{0};  // a driver of which nothing is known
 }

@@ -74,15 +74,18 @@ Result<void> limit_capabilities(const std::vector<NicPlan>& plans) {
   if (geteuid() == 0) return {};
   const Capabilities needed = needed_capabilities(plans);
   const Capabilities held = held_capabilities();
-  if (const Capabilities missing = needed & ~held; missing != 0 && needed != ~Capabilities{0}) {
-    log_warning("missing for these NICs: %s (AmbientCapabilities= in machnet.service)",
-                format_capabilities(missing).c_str());
+  // Pinned memory is a limit's business, and its error says so; of unknown drivers nothing is
+  // known.
+  const Capabilities missing = needed & ~held & ~capability(CAP_IPC_LOCK);
+  if (missing != 0 && needed != ~Capabilities{0}) {
+    log_warning(
+        "missing for these NICs: %s; add it to AmbientCapabilities= and "
+        "CapabilityBoundingSet= (systemctl edit machnet.service)",
+        format_capabilities(missing).c_str());
   }
-  // Kept where somebody gave it: it stands in for LimitMEMLOCK= where that limit cannot be raised.
-  const Capabilities kept = needed | capability(CAP_IPC_LOCK);
-  if ((held & ~kept) == 0) return {};
-  log_debug("giving up %s", format_capabilities(held & ~kept).c_str());
-  return keep_capabilities(kept);
+  if ((held & ~needed) == 0) return {};
+  log_debug("giving up %s", format_capabilities(held & ~needed).c_str());
+  return keep_capabilities(needed);
 }
 
 }  // namespace

@@ -73,13 +73,13 @@ class Process:
     count = 0
     directory = "/tmp"
 
-    def __init__(self, args, env=None, name=None):
+    def __init__(self, args, env=None, name=None, inherited=()):
         Process.count += 1
         self.name = name or os.path.basename(args[0])
         self.path = f"{Process.directory}/out-{Process.count}"
         with open(self.path, "wb") as out:
             self.popen = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out,
-                                          stderr=subprocess.STDOUT, env=env)
+                                          stderr=subprocess.STDOUT, env=env, pass_fds=inherited)
         self.started = time.monotonic()
 
     @property
@@ -145,14 +145,14 @@ class Process:
 
 
 class Daemon(Process):
-    def __init__(self, host, config, socket_path, name="machnetd"):
+    def __init__(self, host, config, socket_path, name="machnetd", env=None, inherited=()):
         Process.count += 1
         self.config_path = f"/tmp/machnet-{Process.count}.conf"
         self.socket_path = socket_path
         with open(self.config_path, "w") as file:
             file.write(config)
         super().__init__(host.wrap([host.bed.build.machnetd, "--config", self.config_path]),
-                         name=f"{name}@{host.name}")
+                         name=f"{name}@{host.name}", env=env, inherited=inherited)
 
     def wait_ready(self, timeout=15):
         end = time.monotonic() + patience(timeout)
