@@ -15,7 +15,7 @@ TABLE = {
     "daemon/transport": ["base", "wire", "ipc/shm_layout.h"],
     "daemon/host": ["base", "wire"],
     "daemon/channel": ["base", "ipc", "wire", "transport/message_store.h"],
-    "daemon/device": ["base", "config/values.h"],
+    "daemon/device": ["base", "config/config.h", "config/values.h"],
     "daemon/nic": ["base", "device"],
     "daemon/engine": ["base", "wire", "transport", "host", "channel", "ipc", "nic/nic_port.h"],
     "daemon/config": ["base"],
