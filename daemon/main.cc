@@ -97,7 +97,7 @@ int run(int argc, char** argv) {
   raise_descriptor_limit();
   Service service(std::move(options.source), std::move(*config));
   if (const auto served = service.run(); !served) {
-    log_error("%s", served.error().c_str());
+    if (!served.error().empty()) log_error("%s", served.error().c_str());
     return kExitFailed;
   }
   return kExitOk;

@@ -128,7 +128,7 @@ Result<void> Service::start_nics(std::vector<NicPlan> plans) {
   auto started = nic::NicSystem::start(nic_settings(config_, plans));
   if (!started) {
     log_nic_failure(started.error(), config_);
-    return Error{"the service does not start without its NICs"};
+    return Error{""};  // said already
   }
   nics_ = std::move(started.value());
   for (const std::string& warning : nics_->warnings()) log_warning("%s", warning.c_str());
@@ -171,7 +171,7 @@ Result<void> Service::run() {
   auto plans = plan_nics(config_);
   if (!plans) {
     log_nic_failure(plans.error(), config_);
-    return Error{"the service does not start without its NICs"};
+    return Error{""};  // said already
   }
   if (auto started = start_nics(std::move(plans.value())); !started) return started;
   if (auto started = start_engines(); !started) return started;

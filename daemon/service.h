@@ -37,6 +37,7 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   // Starts, serves, stops. SIGTERM, SIGINT and SIGHUP must be blocked.
+  // An empty error: what was wrong has been logged, with the NIC it is about.
   Result<void> run();
 
  private:
