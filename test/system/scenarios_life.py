@@ -7,7 +7,7 @@ import time
 import leftovers
 import packages
 from bed import CONFIG, NIC, SERVICE, SOCKET, Bed, interrupt
-from harness import check, say
+from harness import check, patience, say
 
 SCENARIOS = {}
 
@@ -37,6 +37,10 @@ def expect_driven(machine):
 
 
 def expect_given_back(machine, network):
+    """The kernel itself needs a moment for the IPv6 address of an interface that has come up."""
+    end = time.monotonic() + patience(5)
+    while machine.network() != network and time.monotonic() < end:
+        time.sleep(0.2)
     now = machine.network()
     check(now == network, f"{machine.name}: the NIC was not given back:\n  was {network}\n  is  {now}")
 

@@ -172,7 +172,7 @@ def mistakes(setup, mode):
         # What a late NIC may cure is tried again, but not for ever.
         machine.wait_for("the end of the tries", lambda: machine.show(SERVICE, "ActiveState") == "failed", 40)
         check(machine.network() == before, f"the NIC is not as before:\n{before}\n{machine.network()}")
-        machine.run("systemctl", "reset-failed", SERVICE)
+        machine.run("systemctl", "reset-failed", SERVICE, SOCKET)
         lines = [line for line in said.splitlines() if any(word in line for word in words)]
         say(lines[-1].split(": ", 1)[1] if lines else said)
 
