@@ -141,7 +141,7 @@ class Guest(Operations):
         if self.qemu.poll() is not None:
             return f"--- {self.name}:\n{self.said()}"
         try:
-            return (f"--- journal of {self.name}:\n{self.journal('--lines=150')}\n"
-                    f"{self.shell('ip address; systemctl status machnet; machnet-nic list; ls -l /dev/vfio; cat /proc/devices', code=None)}")
+            state = self.shell("ip address; systemctl status machnet; machnet-nic list; ls -l /dev/vfio", code=None)
+            return f"--- journal of {self.name}:\n{self.journal('--lines=150')}\n{state}"
         except Failure as failure:
             return f"--- {self.name}: {failure}\n{self.said()}"
