@@ -49,8 +49,8 @@ class Engine {
   // Sleeps until a doorbell, a packet, a command, the next deadline or `longest`, whichever is
   // first; not at all when work has come meanwhile.
   void sleep(Instant now, Duration longest);
-  // False: a sleeping engine hears of packets only when it wakes for something else.
-  bool has_wake_for_nic() const { return port_->facts().wake_fd >= 0; }
+  // False: a sleeping engine may hear of packets only when it wakes for something else.
+  bool has_wake_for_nic() const { return port_->wake_is_reliable(); }
 
   // ---- Control thread
   EngineCommandQueue& commands() { return commands_; }

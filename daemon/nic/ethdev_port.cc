@@ -72,6 +72,7 @@ size_t EthdevPort::rx_burst(std::span<RxFrame> frames) {
   } else {
     const auto room = static_cast<uint16_t>(std::min(frames.size(), kBurstMax));
     count = rte_eth_rx_burst(setup_.port_id, setup_.queue, mbufs, room);
+    wake_trust_.on_received(count);
     if (count == 0) return 0;
   }
   for (size_t i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
@@ -178,6 +179,10 @@ bool EthdevPort::arm_wake() {
 void EthdevPort::disarm_wake() {
   if (setup_.has_rx_interrupt) {
     rte_eth_dev_rx_intr_disable(setup_.port_id, setup_.queue);
+    if (stashed_ == 0) {  // else nobody slept
+      pollfd waiting{setup_.facts.wake_fd, POLLIN, 0};
+      wake_trust_.on_slept(poll(&waiting, 1, 0) > 0);
+    }
     if (setup_.wake_is_eventfd) {
       uint64_t count;
       [[maybe_unused]] const ssize_t ignored = read(setup_.facts.wake_fd, &count, sizeof(count));

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "nic/nic_port.h"
+#include "nic/wake_trust.h"
 
 struct rte_mempool;
 struct rte_mbuf;
@@ -45,6 +46,9 @@ class EthdevPort final : public NicPort {
   void tx_free(std::span<const TxFrame> frames) override;
   bool arm_wake() override;
   void disarm_wake() override;
+  bool wake_is_reliable() const override {
+    return setup_.facts.wake_fd >= 0 && (!setup_.has_rx_interrupt || wake_trust_.trusted());
+  }
   void service(NicCounters* counters) override;
 
  private:
@@ -57,6 +61,7 @@ class EthdevPort final : public NicPort {
   EthdevPortSetup setup_;
   rte_mbuf* stash_[kBurstMax] = {};  // received while arming an interrupt
   size_t stashed_ = 0;
+  WakeTrust wake_trust_;
   bool link_up_ = true;  // as of the last service or failed send
   bool is_started_ = true;
   uint64_t own_rx_dropped_ = 0;

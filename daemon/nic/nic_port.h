@@ -74,6 +74,9 @@ class NicPort {
   // After the engine woke: stops the wake-ups.
   virtual void disarm_wake() = 0;
 
+  // False: wake_fd may stay silent although packets wait, so do not sleep long on it.
+  virtual bool wake_is_reliable() const { return facts().wake_fd >= 0; }
+
   // About once a second, from the engine's thread: timers that drivers need, link, statistics.
   virtual void service(NicCounters* counters) = 0;
 };

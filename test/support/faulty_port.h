@@ -41,6 +41,7 @@ class FaultyPort final : public NicPort {
   void tx_free(std::span<const TxFrame> frames) override { port_->tx_free(frames); }
   bool arm_wake() override { return held_.empty() && port_->arm_wake(); }
   void disarm_wake() override { port_->disarm_wake(); }
+  bool wake_is_reliable() const override { return port_->wake_is_reliable(); }
   void service(NicCounters* counters) override { port_->service(counters); }
 
  private:

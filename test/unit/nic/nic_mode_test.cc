@@ -13,6 +13,7 @@
 #include "device/interface.h"
 #include "nic/nic_system.h"
 #include "nic/null_port.h"
+#include "nic/wake_trust.h"
 
 // Last: cmocka has macros called fail and skip.
 extern "C" {
@@ -73,6 +74,26 @@ void vmbus__needs_the_uuid_of_a_device_that_is_there(void**) {
   };
   assert_non_null(strstr(start("eth1").c_str(), "nic eth1: mode vmbus needs the UUID"));
   assert_non_null(strstr(start("3f4f7bd1-ffff-4f5a-8d59-000d3a1b2c3d").c_str(), "no VMBus device"));
+}
+
+void wake_trust__an_interrupt_has_to_prove_itself(void**) {
+  mn::nic::WakeTrust trust;
+  assert_false(trust.trusted());
+  trust.on_received(3);  // while polling: says nothing
+  assert_false(trust.trusted());
+  trust.on_slept(true);
+  trust.on_received(0);  // it came for something else
+  assert_false(trust.trusted());
+  trust.on_slept(true);
+  trust.on_received(1);
+  assert_true(trust.trusted());
+  trust.on_slept(false);
+  trust.on_received(0);  // nothing came, nothing was there
+  trust.on_received(1);
+  assert_true(trust.trusted());
+  trust.on_slept(false);
+  trust.on_received(1);  // it should have come
+  assert_false(trust.trusted());
 }
 
 void package_of__as_debian_names_them(void**) {
@@ -192,6 +213,7 @@ int main() {
       cmocka_unit_test(package_of__as_debian_names_them),
       cmocka_unit_test(argument_value__finds_whole_keys),
       cmocka_unit_test(find_interface__loopback_is_always_there),
+      cmocka_unit_test(wake_trust__an_interrupt_has_to_prove_itself),
       cmocka_unit_test(vmbus__needs_the_uuid_of_a_device_that_is_there),
       cmocka_unit_test(is_pci_address__with_and_without_domain),
       cmocka_unit_test_setup_teardown(null_port__drops_counts_and_gives_frames_back, make_null_port,
