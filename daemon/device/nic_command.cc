@@ -194,8 +194,9 @@ int Command::unbind() {
   }
   if (chosen.value().empty()) {
     program_.say(LogLevel::kInfo, options_.name,
-                 (options_.name.empty() ? "no NIC" : "nic " + options_.name + ":") +
-                     " was never taken; nothing to give back");
+                 (options_.name.empty() ? "no NIC was ever taken"
+                                        : "nic " + options_.name + ": was never taken") +
+                     "; nothing to give back");
   }
   Binder binder = make_binder();
   bool all_given = true;
