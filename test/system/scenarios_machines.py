@@ -11,7 +11,7 @@ import image
 import isolation
 import packages
 from guest import Guest
-from harness import check, say
+from harness import Failure, check, say
 from operations import CONFIG, SERVICE, SOCKET
 
 SCENARIOS = {}
@@ -36,9 +36,15 @@ class Nic:
         guest.run("ip", "address", "add", f"{self.address}/24", "dev", self.name)
         guest.run("ip", "link", "set", self.name, "up")
         guest.run("ip", "route", "add", f"192.0.{index}.0/24", "via", f"10.77.{index}.254", "dev", self.name)
-        guest.wait_for("an IPv6 address that is not tentative", lambda: "tentative" not in
-                       guest.run("ip", "address", "show", "dev", self.name), 60)
+        # The kernel makes it when the link is there, which with e1000e is seconds after `up`; without it
+        # `before` would say that there was none.
+        guest.wait_for(f"{self.name} to have an IPv6 address that is not tentative", self.is_settled, 60)
         self.before = guest.network(self.name)
+
+    def is_settled(self):
+        addresses = json.loads(self.guest.run("ip", "-json", "-6", "address", "show", "dev", self.name))
+        entries = [entry for link in addresses for entry in link.get("addr_info", ())]
+        return bool(entries) and not any(entry.get("tentative") for entry in entries)
 
     def driver(self):
         link = self.guest.run("readlink", f"/sys/bus/pci/devices/{self.pci}/driver", code=None)
@@ -64,8 +70,14 @@ def expect_given_back(guest):
     for nic, driver in zip(guest.nic, DRIVERS):
         check(nic.driver() == driver, f"{guest.name}: {nic.pci} has the driver {nic.driver()}, not {driver}")
         check(nic.override() == "(null)", f"{guest.name}: {nic.pci} has the override {nic.override()}")
-        guest.wait_for(f"{nic.name} to be as before", lambda: guest.network(nic.name) == nic.before or
-                       say(f"{guest.name}: {sorted(set(guest.network(nic.name)) ^ set(nic.before))}"), 60)
+        # The kernel's own IPv6 address comes with the link.
+        try:
+            guest.wait_for("", lambda nic=nic: guest.network(nic.name) == nic.before, 60)
+        except Failure:
+            now = guest.network(nic.name)
+            raise Failure(f"{guest.name}: {nic.name} is not as before within 60 s:\nbefore: {nic.before}\n"
+                          f"now:    {now}\n{guest.run('ip', '-details', 'address', 'show', 'dev', nic.name)}") \
+                from None
     check(hugepages(guest) == 0, f"{guest.name}: {hugepages(guest)} hugepages are left")
 
 
