@@ -57,6 +57,7 @@ Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, N
                 .mac = nic.mac,
                 .serves_loopback = serves_loopback,
                 .shape = lane_shape_for(static_cast<uint16_t>(nic.mtu - kHeaders))};
+  unit.port = plan.is_local ? nullptr : port;
   unit.notify.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!unit.notify) return Error{std::string("engine: no descriptor: ") + strerror(errno)};
   unit.engine = std::make_unique<Engine>(engine_config(plan, nic, serves_loopback), port, counters,
@@ -78,12 +79,14 @@ Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, N
 std::unique_ptr<control::EngineLink> link_to(const EngineUnit& unit) {
   Engine* engine = unit.engine.get();
   const EngineThread* thread = unit.thread.get();
-  return std::make_unique<control::EngineLink>(
-      unit.facts, control::EngineDoor{.commands = &engine->commands(),
-                                      .events = &engine->events(),
-                                      .notify_fd = unit.notify.get(),
-                                      .wake = [engine] { engine->wake(); },
-                                      .heartbeat = [thread] { return thread->heartbeat(); }});
+  control::EngineDoor door{.commands = &engine->commands(),
+                           .events = &engine->events(),
+                           .notify_fd = unit.notify.get(),
+                           .wake = [engine] { engine->wake(); },
+                           .heartbeat = [thread] { return thread->heartbeat(); },
+                           .link_is_up = nullptr};
+  if (unit.port != nullptr) door.link_is_up = [port = unit.port] { return port->link_is_up(); };
+  return std::make_unique<control::EngineLink>(unit.facts, std::move(door));
 }
 
 }  // namespace mn

@@ -19,6 +19,7 @@ namespace mn {
 // Destroyed in reverse: the thread ends first.
 struct EngineUnit {
   control::EngineFacts facts;
+  const NicPort* port = nullptr;  // whose link is worth watching; nullptr without a NIC
   UniqueFd notify;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<EngineThread> thread;

@@ -114,8 +114,6 @@ Result<void> Service::add_engine(const NicPlan& plan, const std::string& driver,
   auto unit = make_engine(plan, driver, port, index == 0, counters_->engine(index));
   if (!unit) return Error{unit.error()};
   units_.push_back(std::move(unit.value()));
-  status_ +=
-      (index > 0 ? ", " : "serving ") + control::format_ipv4(plan.address) + " on " + plan.name;
   return {};
 }
 
@@ -154,7 +152,6 @@ control::ServerSettings Service::server_settings() {
   settings.counters_fd = counters_->fd();
   settings.counters_size = counters_->size();
   settings.seed = random_seed();
-  settings.status = status_;
   settings.on_reload = [this] { reload(); };
   return settings;
 }
@@ -178,13 +175,10 @@ Result<void> Service::run() {
 
   std::vector<std::unique_ptr<control::EngineLink>> links;
   for (const EngineUnit& unit : units_) links.push_back(link_to(unit));
-  const std::string path = socket.value()->path();
   auto server = control::ControlServer::create(server_settings(), std::move(socket.value()),
                                                std::move(links));
   if (!server) return Error{server.error()};
   server_ = std::move(server.value());
-  log_event(LogLevel::kInfo, {.message_id = log_id::kServing}, "%s; socket %s", status_.c_str(),
-            path.c_str());
   Result<void> result = server_->run();
 
   signal(SIGALRM, cut_off);

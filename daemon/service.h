@@ -53,7 +53,6 @@ class Service {
   std::unique_ptr<control::CountersMemory> counters_;
   std::unique_ptr<nic::NicSystem> nics_;
   std::vector<EngineUnit> units_;  // as config_.nics; the local one when there are none
-  std::string status_;
   std::unique_ptr<control::ControlServer> server_;
 };
 

@@ -15,6 +15,8 @@
 #include "base/log_ids.h"
 #include "control/event_source.h"
 #include "control/fault_log.h"
+#include "control/link_watch.h"
+#include "control/route.h"
 #include "control/service_manager.h"
 #include "control/session.h"
 
@@ -46,6 +48,7 @@ class ControlServer::Impl final : public SessionHost {
         registry_(engines_, settings_.channels, settings_.seed),
         requests_(&registry_),
         context_{&requests_, &registry_, this, settings_.counters_fd, settings_.counters_size},
+        links_(engines_, [this] { manager_.status_changed(); }),
         manager_(EngineWatch(engines_), [this] { return status(); }) {}
 
   ~Impl() override {
@@ -107,6 +110,7 @@ class ControlServer::Impl final : public SessionHost {
   void admit(UniqueFd fd);
   void stop(uint32_t signal_number);
   void reload();
+  std::string served() const;
   ServiceManager::Status status() const;
 
   ServerSettings settings_;
@@ -116,6 +120,7 @@ class ControlServer::Impl final : public SessionHost {
   ChannelRegistry registry_;
   Requests requests_;
   const SessionContext context_;
+  LinkWatch links_;
   ServiceManager manager_;
   std::vector<EventSource> sources_;  // of engines and signals
   // Sessions have an epoll of their own inside the loop's: sd-event collects all that is ready
@@ -162,6 +167,9 @@ Result<void> ControlServer::Impl::open() {
 }
 
 Result<void> ControlServer::Impl::run() {
+  if (auto started = links_.start(loop_.get()); !started) return started;
+  log_event(LogLevel::kInfo, {.message_id = log_id::kServing}, "%s; socket %s", served().c_str(),
+            socket_->path().c_str());
   if (auto started = manager_.start(loop_.get()); !started) return started;
   const int result = sd_event_loop(loop_.get());
   if (result < 0) return loop_error("failed", result);
@@ -274,6 +282,7 @@ void ControlServer::Impl::stop(uint32_t signal_number) {
   if (stopping_) return;
   stopping_ = true;
   manager_.stop();
+  links_.stop();
   log_event(LogLevel::kInfo, {.message_id = log_id::kStopping}, "%s: stopping",
             signal_number == SIGINT ? "SIGINT" : "SIGTERM");
   accept_source_.reset();
@@ -296,10 +305,20 @@ void ControlServer::Impl::reload() {
   manager_.reload(settings_.on_reload);
 }
 
+std::string ControlServer::Impl::served() const {
+  std::string text;
+  for (size_t i = 0; i < engines_.size(); i++) {
+    const EngineFacts& facts = engines_[i]->facts();
+    text += (i == 0 ? "serving " : ", ") + format_ipv4(facts.address) + " on " + facts.nic;
+    if (links_.is_down(i)) text += " (link down)";
+  }
+  return text;
+}
+
 ServiceManager::Status ControlServer::Impl::status() const {
   const size_t channels = registry_.count();
   const uint32_t flows = registry_.flows();
-  return {.text = settings_.status + "; " + std::to_string(channels) +
+  return {.text = served() + "; " + std::to_string(channels) +
                   (channels == 1 ? " channel, " : " channels, ") + std::to_string(flows) +
                   (flows == 1 ? " flow" : " flows"),
           .is_live = channels > 0};

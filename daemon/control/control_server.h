@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // ControlServer: the event loop of the control plane: accepts connections, runs their sessions,
 // hears the engines, reads the configuration again on SIGHUP, and ends on SIGTERM or SIGINT. Main
-// thread only. Everything is an event: an idle service wakes up only for systemd's watchdog. Knows
-// nothing of NICs or threads; it reaches the engines through EngineLinks.
+// thread only. Everything is an event: an idle service wakes up only for systemd's watchdog and to
+// look at the links of its NICs. Knows nothing of NICs or threads; it reaches the engines through
+// EngineLinks.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,6 @@ struct ServerSettings {
   int counters_fd = -1;
   uint64_t counters_size = 0;
   uint64_t seed = 0;
-  std::string status;               // what is served, for the first words of the status line
   std::function<void()> on_reload;  // SIGHUP
 };
 
@@ -41,9 +41,9 @@ class ControlServer {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  // Tells the service manager that the service is ready; returns when a signal asked for the end
-  // and every engine has told its peers, or kStopTimeout has passed. SIGTERM, SIGINT and SIGHUP
-  // must be blocked in every thread.
+  // Tells the log and the service manager that the service is ready; returns when a signal asked
+  // for the end and every engine has told its peers, or kStopTimeout has passed. SIGTERM, SIGINT
+  // and SIGHUP must be blocked in every thread.
   Result<void> run();
   // For new requests; on the thread of run(), that is from on_reload.
   void set_limits(const ChannelLimits& channels, uint32_t connections_per_user);

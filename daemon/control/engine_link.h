@@ -36,6 +36,7 @@ struct EngineDoor {
   int notify_fd = -1;                   // eventfd: the engine pushed events
   std::function<void()> wake;           // after commands were pushed
   std::function<uint64_t()> heartbeat;  // grows while the engine goes round its loop
+  std::function<bool()> link_is_up;     // of the NIC; empty: there is none that could tell
 };
 
 class EngineLink {
@@ -50,6 +51,8 @@ class EngineLink {
   const EngineFacts& facts() const { return facts_; }
   int notify_fd() const { return door_.notify_fd; }
   uint64_t heartbeat() const { return door_.heartbeat(); }
+  bool tells_link() const { return door_.link_is_up != nullptr; }
+  bool link_is_up() const { return !tells_link() || door_.link_is_up(); }
 
   // Sets the cookie. `on_answer` is called from a later drain, exactly once.
   void send(EngineCommand command, Answer on_answer);

@@ -218,6 +218,10 @@ Outcome Requests::nic_info(uint32_t index, ipc::NicInfo* ret_info) const {
   info.mtu = facts.mtu;
   memcpy(info.mac, facts.mac.bytes.data(), sizeof(info.mac));
   info.engines = 1;
+  const EngineLink& engine = *registry_->engines()[index];
+  info.link = !engine.tells_link()  ? ipc::kLinkUnknown
+              : engine.link_is_up() ? ipc::kLinkUp
+                                    : ipc::kLinkDown;
   *ret_info = info;
   return {};
 }

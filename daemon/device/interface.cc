@@ -163,6 +163,14 @@ Result<Interface> find_interface(const std::string& name) {
   return no_interface(name);
 }
 
+bool interface_is_running(const std::string& name) {
+  const IoctlSocket socket;
+  ifreq request = request_for(name);
+  constexpr int kRunning = IFF_UP | IFF_RUNNING;
+  if (!socket.call(SIOCGIFFLAGS, &request)) return errno != ENODEV;
+  return (request.ifr_flags & kRunning) == kRunning;
+}
+
 Result<void> set_interface_up(const Interface& interface) {
   const IoctlSocket socket;
   ifreq request = request_for(interface.name);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the kernel knows about a network interface, and the few things that must be changed on it
-// before a driver of DPDK can use it (up, MTU). Main thread, start-up only; everything is asked of
-// the kernel each time, nothing is cached. Binding devices to other drivers is not done here.
+// before a driver of DPDK can use it (up, MTU). Main thread, start-up only, where nothing else is
+// said; everything is asked of the kernel each time, nothing is cached. Binding devices to other
+// drivers is not done here.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,9 @@ struct Interface {
 // `name` is an interface, a MAC (aa:bb:cc:dd:ee:ff) or a PCI address. An error says that there is
 // no such interface in this network namespace.
 Result<Interface> find_interface(const std::string& name);
+
+// False: it is down, has no carrier, or is gone. True where the kernel cannot be asked. Any thread.
+bool interface_is_running(const std::string& name);
 
 Result<void> set_interface_up(const Interface& interface);
 Result<void> set_interface_mtu(const Interface& interface, uint32_t mtu);

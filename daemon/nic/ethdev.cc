@@ -332,6 +332,7 @@ void EthdevDevice::make_ports(const Plan& plan) {
         driver_ == "net_memif" &&
         (!argument_value(settings_.mode.arguments, "role", &role) || role == "client");
     setup.reset_wanted = &reset_wanted_;
+    setup.interface = settings_.interface.name;
     NicFacts& facts = setup.facts;
     facts.mac = mac_;
     facts.mtu = settings_.mtu;

@@ -16,6 +16,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "device/interface.h"
+
 namespace mn::nic {
 
 namespace {
@@ -145,8 +147,8 @@ size_t EthdevPort::tx_burst(std::span<TxFrame> frames) {
 // A queue that takes nothing is either full for a moment or leads nowhere. In the second case
 // frames are dropped as a cable would, or the engine would try for ever.
 size_t EthdevPort::drop_unsent(std::span<TxFrame> frames) {
-  if (link_up_) link_up_ = link_is_up();
-  if (link_up_) return 0;
+  if (link_up_.load(std::memory_order_relaxed)) set_link(read_link());
+  if (link_up_.load(std::memory_order_relaxed)) return 0;
   tx_free(frames);
   own_tx_dropped_ += frames.size();
   return frames.size();
@@ -195,7 +197,14 @@ void EthdevPort::disarm_wake() {
   }
 }
 
+// DPDK's drivers want one caller at a time, which is the engine; and those on kernel interfaces do
+// not tell the link.
 bool EthdevPort::link_is_up() const {
+  if (!setup_.interface.empty()) return device::interface_is_running(setup_.interface);
+  return link_up_.load(std::memory_order_relaxed);
+}
+
+bool EthdevPort::read_link() const {
   rte_eth_link link{};
   return rte_eth_link_get_nowait(setup_.port_id, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
 }
@@ -211,15 +220,15 @@ void EthdevPort::run_driver_timers() {
 }
 
 void EthdevPort::restart_if_down() {
-  if (link_up_) return;
+  if (link_up_.load(std::memory_order_relaxed)) return;
   if (is_started_) rte_eth_dev_stop(setup_.port_id);
   is_started_ = rte_eth_dev_start(setup_.port_id) == 0;
-  link_up_ = link_is_up();
+  set_link(read_link());
 }
 
 void EthdevPort::service(NicCounters* counters) {
   NicCounters now;
-  link_up_ = link_is_up();
+  set_link(read_link());
   if (setup_.keeps_device) {
     run_driver_timers();
     if (setup_.restarts_when_down) restart_if_down();

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "nic/nic_port.h"
 #include "nic/wake_trust.h"
@@ -23,6 +24,7 @@ struct EthdevPortSetup {
   rte_mempool* pool = nullptr;
   NicFacts facts;
   bool has_rx_interrupt = false;  // facts.wake_fd is the device's interrupt
+  std::string interface;          // of a driver on a kernel interface, else empty
   bool wake_is_eventfd = false;   // ... which must be read to fall silent
   bool wake_is_socket = false;    // facts.wake_fd is the socket of a driver on a kernel interface
   bool counts_socket_drops = false;  // ... whose drops the driver does not report
@@ -49,12 +51,14 @@ class EthdevPort final : public NicPort {
   bool wake_is_reliable() const override {
     return setup_.facts.wake_fd >= 0 && (!setup_.has_rx_interrupt || wake_trust_.trusted());
   }
+  bool link_is_up() const override;
   void service(NicCounters* counters) override;
 
  private:
   size_t keep_linear(rte_mbuf** mbufs, size_t count);
   size_t drop_unsent(std::span<TxFrame> frames);
-  bool link_is_up() const;
+  bool read_link() const;
+  void set_link(bool is_up) { link_up_.store(is_up, std::memory_order_relaxed); }
   void run_driver_timers();
   void restart_if_down();
 
@@ -62,7 +66,8 @@ class EthdevPort final : public NicPort {
   rte_mbuf* stash_[kBurstMax] = {};  // received while arming an interrupt
   size_t stashed_ = 0;
   WakeTrust wake_trust_;
-  bool link_up_ = true;  // as of the last service or failed send
+  // As of the last service or failed send. Relaxed: the news is all there is to it.
+  std::atomic<bool> link_up_{true};
   bool is_started_ = true;
   uint64_t own_rx_dropped_ = 0;
   uint64_t own_tx_dropped_ = 0;

@@ -77,6 +77,9 @@ class NicPort {
   // False: wake_fd may stay silent although packets wait, so do not sleep long on it.
   virtual bool wake_is_reliable() const { return facts().wake_fd >= 0; }
 
+  // Whether frames can leave; true where nobody can tell. Unlike all else here, for any thread.
+  virtual bool link_is_up() const { return true; }
+
   // About once a second, from the engine's thread: timers that drivers need, link, statistics.
   virtual void service(NicCounters* counters) = 0;
 };

@@ -99,6 +99,8 @@ struct IndexQuery {
   uint32_t reserved;
 };
 
+enum NicLink : uint16_t { kLinkUnknown = 0, kLinkUp = 1, kLinkDown = 2 };
+
 struct NicInfo {
   char name[32];
   char driver[32];
@@ -108,6 +110,7 @@ struct NicInfo {
   uint32_t mtu;
   uint8_t mac[6];
   uint16_t engines;
+  uint16_t link;  // NicLink; a service that does not tell has 0 here
 };
 
 struct ChannelStatus {

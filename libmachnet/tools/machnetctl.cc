@@ -121,6 +121,11 @@ std::string user_of(uint32_t uid) {
   return entry != nullptr ? entry->pw_name : std::to_string(uid);
 }
 
+// nullptr: nobody knows.
+const char* link_of(const ipc::NicInfo& nic) {
+  return nic.link == ipc::kLinkUp ? "up" : nic.link == ipc::kLinkDown ? "down" : nullptr;
+}
+
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
@@ -144,11 +149,12 @@ void print_json(const Status& status) {
     const ipc::NicInfo& nic = status.nics[i];
     printf(
         "%s{\"name\":%s,\"driver\":%s,\"address\":\"%s\",\"prefix_length\":%u,\"gateway\":%s,"
-        "\"mtu\":%u,\"mac\":\"%s\",\"engines\":%u}",
+        "\"mtu\":%u,\"mac\":\"%s\",\"link\":%s,\"engines\":%u}",
         i == 0 ? "" : ",", quoted(nic.name).c_str(), quoted(nic.driver).c_str(),
         ipv4(nic.address).c_str(), nic.prefix_length,
         nic.gateway != 0 ? quoted(ipv4(nic.gateway)).c_str() : "null", nic.mtu,
-        mac(nic.mac).c_str(), nic.engines);
+        mac(nic.mac).c_str(), link_of(nic) != nullptr ? quoted(link_of(nic)).c_str() : "null",
+        nic.engines);
   }
   printf("],\"channels\":[");
   for (size_t i = 0; i < status.channels.size(); i++) {
@@ -174,17 +180,18 @@ void print_json(const Status& status) {
 }
 
 void print_plain(const Status& status, bool all_counters) {
-  printf("%-16s %-18s %-15s %5s  %-17s  %s\n", "NIC", "ADDRESS", "GATEWAY", "MTU", "MAC", "DRIVER");
+  printf("%-16s %-18s %-15s %5s  %-17s  %-4s  %s\n", "NIC", "ADDRESS", "GATEWAY", "MTU", "MAC",
+         "LINK", "DRIVER");
   for (const ipc::NicInfo& nic : status.nics) {
-    printf("%-16s %-18s %-15s %5u  %-17s  %s\n", nic.name,
+    printf("%-16s %-18s %-15s %5u  %-17s  %-4s  %s\n", nic.name,
            (ipv4(nic.address) + "/" + std::to_string(nic.prefix_length)).c_str(),
            nic.gateway != 0 ? ipv4(nic.gateway).c_str() : "-", nic.mtu, mac(nic.mac).c_str(),
-           nic.driver);
+           link_of(nic) != nullptr ? link_of(nic) : "-", nic.driver);
   }
   printf("\n%zu channel%s\n", status.channels.size(), status.channels.size() == 1 ? "" : "s");
   if (!status.channels.empty()) {
-    printf("%8s  %-16s %-12s %12s %10s %12s\n", "PID", "COMMAND", "USER", "FLOWS",
-           "LISTENERS", "MEMORY");
+    printf("%8s  %-16s %-12s %12s %10s %12s\n", "PID", "COMMAND", "USER", "FLOWS", "LISTENERS",
+           "MEMORY");
   }
   for (const ipc::ChannelStatus& channel : status.channels) {
     printf("%8d  %-16s %-12s %12u %10u %8llu KiB\n", channel.pid, command_of(channel.pid).c_str(),

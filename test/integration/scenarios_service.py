@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Scenarios of a service under a service manager: notification, reload, watchdog, a socket that
 outlives the service, few privileges."""
+import json
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import threading
 import time
 
 import control_socket
-from harness import HERE, Bed, check, patience, say
+from harness import HERE, Bed, check, patience, say, sh
 from manager import Manager, StoppedThread
 from scenarios_traffic import result, server_result
 
@@ -93,6 +94,42 @@ def notify(build, mode):
     check(manager.heard[-1][1].get("STOPPING") == "1", f"its last word was {manager.heard[-1]}")
     say(f"{len(times)} lines of status, ended in {took * 1000:.0f} ms")
     server_result(server)
+    manager.close()
+    bed.finish()
+
+
+@scenario("af_packet", "af_xdp", "none")
+def link(build, mode):
+    """A cable is pulled and plugged in again: the log, the status and machnetctl say so, the service goes on."""
+    bed = Bed(build, mode, daemons=False)
+    manager = Manager(bed.a)
+    manager.start()
+
+    def machnetctl():
+        ctl = bed.a.run([build.tool("machnetctl"), "--json"])
+        return json.loads(ctl.expect_exit(0, 5))["nics"][0]["link"]
+
+    if mode == "none":
+        check(machnetctl() is None, "a link that nobody has is told")
+    else:
+        bed.b.start_daemon()
+        server = bed.b.server()
+        client = bed.a.app("ping", remote=bed.b.address, seconds=8, window=4)
+        manager.wait_for("STATUS", "serving .* on dp0; 1 channel, 1 flow", 5)
+        check(machnetctl() == "up", "machnetctl does not see the link")
+        sh("ip", "-n", bed.b.namespace, "link", "set", "dev", "dp0", "down")
+        took = manager.wait_for("STATUS", r"serving .* on dp0 \(link down\); 1 channel, 1 flow", 4)
+        said = manager.wait_for_message("^nic dp0: the link is down$")
+        check(said["NIC"] == "dp0" and said["PRIORITY"] == "4" and len(said["MESSAGE_ID"]) == 32, f"journal: {said}")
+        check(machnetctl() == "down", "machnetctl does not see that the link is down")
+        sh("ip", "-n", bed.b.namespace, "link", "set", "dev", "dp0", "up")
+        manager.wait_for("STATUS", "serving .* on dp0; 1 channel, 1 flow", 4)
+        said = manager.wait_for_message("^nic dp0: the link is up again$")
+        check(said["NIC"] == "dp0" and said["PRIORITY"] == "6", f"journal: {said}")
+        result(client, 20)  # the flow outlived it
+        server_result(server)
+        say(f"told {took * 1000:.0f} ms after the cable was pulled")
+    stop(manager)
     manager.close()
     bed.finish()
 

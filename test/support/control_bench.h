@@ -32,6 +32,7 @@ class FakeEngine {
   std::vector<EngineCommand> seen;
   std::vector<EngineCommand> held;
   uint64_t heartbeat = 0;
+  bool link_is_up = true;
 
   bool step() {
     EngineCommand command;
@@ -128,7 +129,8 @@ class ControlBench final : public control::SessionHost {
       facts.shape = {.tx_buffers = 8, .rx_buffers = 8, .buffer_size = 64, .flow_slots = 8};
       links_.push_back(std::make_unique<control::EngineLink>(
           facts, control::EngineDoor{&engine->commands, &engine->events, -1, [] {},
-                                     [engine] { return engine->heartbeat; }}));
+                                     [engine] { return engine->heartbeat; },
+                                     [engine] { return engine->link_is_up; }}));
     }
     registry = std::make_unique<control::ChannelRegistry>(links_, limits, 1);
     requests = std::make_unique<control::Requests>(registry.get());

@@ -329,6 +329,11 @@ void information__ends_with_enoent(void** state) {
   message.index = {1, 0};
   assert_int_equal(bench->request(client, ipc::kControlNicInfo, &message), 0);
   assert_string_equal(message.nic.name, "nic1");
+  assert_int_equal(message.nic.link, ipc::kLinkUp);
+  bench->engines[1]->link_is_up = false;
+  message.index = {1, 0};
+  assert_int_equal(bench->request(client, ipc::kControlNicInfo, &message), 0);
+  assert_int_equal(message.nic.link, ipc::kLinkDown);
   message.index = {2, 0};
   assert_int_equal(bench->request(client, ipc::kControlNicInfo, &message), ENOENT);
   message.index = {0, 0};
