@@ -48,7 +48,7 @@ void LinkWatch::look() {
     const char* nic = engines_[i]->facts().nic.c_str();
     log_event(is_down ? LogLevel::kWarning : LogLevel::kInfo,
               {.message_id = is_down ? log_id::kLinkDown : log_id::kLinkUp, .nic = nic},
-              "nic %s: the link is %s", nic, is_down ? "down" : "up again");
+              is_down ? "nic %s: the link is down" : "nic %s: the link is up again", nic);
   }
   if (any_change) on_change_();
 }
