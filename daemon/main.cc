@@ -93,9 +93,9 @@ int run(int argc, char** argv) {
     printf("%s: the configuration is right\n", options.source.file.c_str());
     return kExitOk;
   }
-  set_log_level(config->log_level);
+  set_log_level(config.value().log_level);
   raise_descriptor_limit();
-  Service service(std::move(options.source), std::move(*config));
+  Service service(std::move(options.source), std::move(config.value()));
   if (const auto served = service.run(); !served) {
     if (!served.error().empty()) log_error("%s", served.error().c_str());
     return kExitFailed;

@@ -90,7 +90,7 @@ Result<void> limit_capabilities(const std::vector<NicPlan>& plans) {
 
 }  // namespace
 
-std::optional<config::Config> load(const ConfigSource& source, const char* message_id) {
+Result<config::Config> load(const ConfigSource& source, const char* message_id) {
   if (source.may_be_absent && access(source.file.c_str(), F_OK) != 0 && errno == ENOENT) {
     log_info("%s is not there: serving the applications of this host only", source.file.c_str());
     return config::Config{};
@@ -105,7 +105,7 @@ std::optional<config::Config> load(const ConfigSource& source, const char* messa
   for (const std::string& error : loaded.errors) {
     log_event(LogLevel::kError, {.message_id = message_id}, "%s", error.c_str());
   }
-  if (!loaded.errors.empty()) return std::nullopt;
+  if (!loaded.errors.empty()) return Error{loaded.errors.front()};
   return std::move(loaded.config);
 }
 
@@ -152,7 +152,7 @@ control::ServerSettings Service::server_settings() {
   settings.counters_fd = counters_->fd();
   settings.counters_size = counters_->size();
   settings.seed = random_seed();
-  settings.on_reload = [this] { reload(); };
+  settings.on_reload = [this] { return reload(); };
   return settings;
 }
 
@@ -191,16 +191,17 @@ Result<void> Service::run() {
   return result;
 }
 
-void Service::reload() {
-  const auto wanted = load(source_, log_id::kReloadRefused);
-  if (!wanted) {
+Result<void> Service::reload() {
+  const auto loaded = load(source_, log_id::kReloadRefused);
+  if (!loaded) {
     log_event(LogLevel::kError, {.message_id = log_id::kReloadRefused},
               "reload refused: the configuration in force stays as it is");
-    return;
+    return Error{loaded.error()};
   }
-  const std::vector<config::Change> changes = config::find_changes(config_, *wanted);
+  const config::Config& wanted = loaded.value();
+  const std::vector<config::Change> changes = config::find_changes(config_, wanted);
   // Whichever of the two levels shows more tells of the change.
-  set_log_level(std::max(config_.log_level, wanted->log_level));
+  set_log_level(std::max(config_.log_level, wanted.log_level));
   for (const config::Change& change : changes) {
     const std::string text = describe(change);
     log_event(change.reloadable ? LogLevel::kInfo : LogLevel::kWarning,
@@ -210,12 +211,13 @@ void Service::reload() {
   if (changes.empty()) {
     log_event(LogLevel::kInfo, {.message_id = log_id::kReloaded}, "reload: nothing has changed");
   }
-  config::apply_reloadable(*wanted, &config_);
+  config::apply_reloadable(wanted, &config_);
   set_log_level(config_.log_level);
   server_->set_limits(channel_limits(config_.quotas), connections_per_user(config_.quotas));
   for (size_t i = 0; i < config_.nics.size(); i++) {
     units_[i].thread->set_idle(idle_mode(config_.nics[i].idle));
   }
+  return {};
 }
 
 }  // namespace mn

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +25,8 @@ struct ConfigSource {
   bool may_be_absent = true;  // then the defaults hold: no NIC
 };
 
-// Nothing: errors were written, each with its file and line.
-std::optional<config::Config> load(const ConfigSource& source, const char* message_id);
+// Every error has been logged, with its file and line; the first one is returned, too.
+Result<config::Config> load(const ConfigSource& source, const char* message_id);
 
 class Service {
  public:
@@ -45,7 +44,7 @@ class Service {
   Result<void> add_engine(const NicPlan& plan, const std::string& driver, NicPort* port);
   Result<void> start_engines();
   control::ServerSettings server_settings();
-  void reload();
+  Result<void> reload();
 
   const ConfigSource source_;
   config::Config config_;  // in force: what needs a restart stays as it was at start

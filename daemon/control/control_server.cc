@@ -134,6 +134,7 @@ class ControlServer::Impl final : public SessionHost {
   std::unordered_map<uid_t, uint32_t> connections_of_user_;
   FaultLog fault_log_;
   size_t engines_running_ = 0;
+  std::string reload_error_;  // of the last one; empty: it was a good one
   bool stopping_ = false;
 };
 
@@ -302,7 +303,10 @@ void ControlServer::Impl::stop(uint32_t signal_number) {
 
 void ControlServer::Impl::reload() {
   if (stopping_ || !settings_.on_reload) return;
-  manager_.reload(settings_.on_reload);
+  manager_.reload([this] {
+    const Result<void> reloaded = settings_.on_reload();
+    reload_error_ = reloaded ? "" : reloaded.error();
+  });
 }
 
 std::string ControlServer::Impl::served() const {
@@ -318,10 +322,11 @@ std::string ControlServer::Impl::served() const {
 ServiceManager::Status ControlServer::Impl::status() const {
   const size_t channels = registry_.count();
   const uint32_t flows = registry_.flows();
-  return {.text = served() + "; " + std::to_string(channels) +
-                  (channels == 1 ? " channel, " : " channels, ") + std::to_string(flows) +
-                  (flows == 1 ? " flow" : " flows"),
-          .is_live = channels > 0};
+  std::string text = served() + "; " + std::to_string(channels) +
+                     (channels == 1 ? " channel, " : " channels, ") + std::to_string(flows) +
+                     (flows == 1 ? " flow" : " flows");
+  if (!reload_error_.empty()) text += "; the last reload failed: " + reload_error_;
+  return {.text = std::move(text), .is_live = channels > 0};
 }
 
 ControlServer::ControlServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -27,7 +27,7 @@ struct ServerSettings {
   int counters_fd = -1;
   uint64_t counters_size = 0;
   uint64_t seed = 0;
-  std::function<void()> on_reload;  // SIGHUP
+  std::function<Result<void>()> on_reload;  // SIGHUP; an error stays in the status line
 };
 
 // Reserves the address: fails while another service has it. Before anything that takes time, and

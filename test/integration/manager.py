@@ -104,6 +104,10 @@ class Manager:
             check(time.monotonic() - start < patience(timeout), f"no '{pattern}' in {timeout} s:\n{self.messages()}")
             self.listen(0.02)
 
+    def status(self):
+        """The line that systemctl status shows now."""
+        return [pairs["STATUS"] for _, pairs in self.heard if "STATUS" in pairs][-1]
+
     def messages(self):
         return "\n".join("      | " + entry.get("MESSAGE", "?") for entry in self.journal[-25:])
 

@@ -175,13 +175,17 @@ def reload(build, mode):
     entries = manager.reload(base.replace("[nic dp0]", "channels_per_user = 9\nlog_level = loud\n[nic dp0]"))
     check(re.fullmatch(rf"{re.escape(daemon.config_path)}:\d+: key 'log_level' in \[machnet\]: 'loud': .*",
                        entries[0]["MESSAGE"]) and "refused" in entries[1]["MESSAGE"], f"the log: {lines(entries)}")
+    check(manager.status() == f"serving {bed.a.address} on dp0; 2 channels, 0 flows; "
+          f"the last reload failed: {entries[0]['MESSAGE']}", f"the status: {manager.status()}")
     error, _ = attach_as(bed.a.socket_path, STRANGER)
     check(error == 122, "a broken file changed something")
     check(len(manager.journal) == seen + 2, "log_level = error was lost by a broken file")
 
+    check("reload failed" in manager.status(), "the next session made the status forget")
     got = lines(manager.reload(base + "\n[nic other]\naddress = 10.1.0.1/24\nmode = af_packet\n"))
     check(got[-1] == "reload: [nic other]: absent -> present: needs a restart" and
           "reload: [machnet] channels_per_user: 2 -> 2048" in got and len(got) == 4, f"the log: {got}")
+    check("reload failed" not in manager.status(), f"after a good one: {manager.status()}")
     error, reason = attach_as(bed.a.socket_path, STRANGER)
     check(error == 0, f"the quota stayed: {reason}")
     check(burnt() < 0.2, "idle = adaptive was not applied")
