@@ -53,7 +53,7 @@ uint32_t Lane::handle_of(transport::FlowRef flow) const {
 
 bool Lane::next_submission(Submission* ret_submission) {
   ipc::Item16 item;
-  for (uint32_t i = 0; i < kStaleMax && violation_ == nullptr && submit_.pop(&item); i++) {
+  while (stale_skipped_ < kStaleMax && violation_ == nullptr && submit_.pop(&item)) {
     switch (ipc::entry_type(item.word)) {
       case ipc::kSubmitSegment:
         if (check_segment(item, ret_submission)) return true;
@@ -64,7 +64,9 @@ bool Lane::next_submission(Submission* ret_submission) {
       default:
         return violate("submit entry of an unknown type");
     }
+    stale_skipped_++;
   }
+  stale_skipped_ = 0;
   return false;
 }
 

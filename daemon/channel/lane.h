@@ -37,8 +37,8 @@ class Lane final : public transport::MessageStore {
 
   // ---- What the application wrote
   // False: nothing more for now, or violation() says why the lane is dead. At most kStaleMax
-  // entries of ended flows are skipped in one call: an application that never stops writing them
-  // does not hold the engine.
+  // entries of ended flows are skipped between two answers of false: an application that never
+  // stops writing them, alone or between good ones, does not hold the engine.
   bool next_submission(Submission* ret_submission);
   // Takes back what the application released, at most `budget` entries; returns how many.
   uint32_t take_releases(uint32_t budget);
@@ -118,6 +118,7 @@ class Lane final : public transport::MessageStore {
   std::atomic<uint32_t> flows_in_use_{0};  // written by the engine, read by the control plane
   const char* violation_ = nullptr;
   uint64_t stale_submits_ = 0;
+  uint32_t stale_skipped_ = 0;  // by next_submission, since it last returned false
 
   FixedArray<transport::TxChunk> chunks_;
   FixedArray<TxOwner> tx_owner_;
