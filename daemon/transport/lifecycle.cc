@@ -14,6 +14,7 @@ namespace mn::transport {
 namespace {
 
 constexpr Duration kHalfOpenTimeout = seconds(1);
+constexpr int64_t kProbeHaste = 5;  // of keep-alive questions, once one was not answered
 // A close that does not get on, while the peer's host answers: its application has stopped reading.
 constexpr Duration kCloseTimeout = seconds(60);
 
@@ -149,7 +150,10 @@ Instant life_deadline(const Core& core, const Flow& flow) {
     case FlowState::kEstablished:
       break;
   }
-  Instant at = std::max(flow.heard_at, flow.probed_at) + core.config.keepalive_interval;
+  // A question without an answer is asked again soon: five lost packets are no dead peer.
+  const Duration interval = core.config.keepalive_interval;
+  Instant at = flow.probed_at > flow.heard_at ? flow.probed_at + interval / kProbeHaste
+                                              : flow.heard_at + interval;
   if (flow.has_waited) at = std::min(at, flow.waiting_since + core.config.dead_timeout);
   if (flow.close_requested) at = std::min(at, flow.progress_at + kCloseTimeout);
   if (flow.rx_early > 0) at = std::min(at, flow.hole_since + core.config.dead_timeout);

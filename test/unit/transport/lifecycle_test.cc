@@ -84,9 +84,8 @@ void close__given_up_when_the_peer_is_gone(void** state) {
   assert_int_equal(t.hosts[0]->store.tx_owned_by_transport(), 0);
 }
 
-// The peer's application stopped, but its host answers: there is hope for longer.
-void close__patient_with_a_stopped_reader(void** state) {
-  TwoHosts& t = *two_hosts(state);
+// The peer's application stopped, but its host answers.
+void close_towards_a_stopped_reader(TwoHosts& t, Duration stopped) {
   for (auto& h : t.hosts) {
     h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
                                          StoreShape{.tx_buffers = 64, .rx_buffers = 8});
@@ -94,17 +93,61 @@ void close__patient_with_a_stopped_reader(void** state) {
   t.connect();
   for (int i = 0; i < 30; i++) t.send(0, TwoHosts::message(1440, 1));
   t.hosts[0]->transport.close(t.now, t.handle[0]);
-  const auto stopped_for = [&t](Duration d) {
-    for (const Instant end = t.now + d; t.now < end;) {
-      t.pass(milliseconds(10), false);
-      t.settle(false);
-    }
-  };
-  stopped_for(seconds(50));
+  for (const Instant end = t.now + stopped; t.now < end;) {
+    t.pass(milliseconds(10), false);
+    t.settle(false);
+  }
   t.pass(milliseconds(100));
+}
+
+void close__patient_with_a_stopped_reader(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  close_towards_a_stopped_reader(t, seconds(50));
   assert_int_equal(t.hosts[1]->messages.size(), 30);
   assert_int_equal(t.hosts[1]->end_reason, ipc::kEndClosedByPeer);
   assert_int_equal(t.hosts[0]->end_reason, ipc::kEndClosed);
+}
+
+void close__given_up_after_a_minute_without_progress(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  close_towards_a_stopped_reader(t, seconds(61));
+  assert_int_equal(t.hosts[0]->end_reason, ipc::kEndTimeout);
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
+  assert_int_equal(t.hosts[0]->store.tx_owned_by_transport(), 0);
+}
+
+// Everything arrived and only the last ack is missing, of a peer that knows nothing any more.
+void close__answered_with_a_reset_is_a_close(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.send(0, TwoHosts::message(10, 1));
+  t.pass(milliseconds(1));
+  t.hosts[0]->transport.close(t.now, t.handle[0]);
+  t.poll(0);
+  t.lose_all(0);
+  t.hosts[1] = std::make_unique<TwoHosts::Host>(TwoHosts::config(77), StoreShape{});
+  t.pass(seconds(1));
+  assert_int_equal(t.hosts[0]->end_reason, ipc::kEndClosed);
+}
+
+// A message that its sender cut off must not look like an orderly end.
+void close__inside_a_message_is_a_reset(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  auto& h = *t.hosts[0];
+  const auto buffer = h.store.tx_alloc();
+  h.store.tx_submitted(buffer);
+  h.transport.send(t.now, t.handle[0], buffer, 1440, false);
+  t.poll(0);
+  wire::PacketHeader header = header_of(h.wire.front());
+  t.deliver_all(0);
+  header.type = PacketType::kClose;
+  header.flags = 0;
+  header.sequence++;
+  header.payload_length = 0;
+  Bytes close(wire::kHeaderSize);
+  wire::encode_packet_header(header, {}, close);
+  t.arrive(0, close);
+  t.read(1);
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
 }
 
 void close__of_half_a_message_is_a_reset(void** state) {
@@ -231,6 +274,26 @@ void keepalive__silence_is_broken_and_death_is_noticed(void** state) {
   assert_int_equal(t.hosts[0]->transport.counters().flows_timed_out, 1);
 }
 
+// On a network that loses much, a few questions in five seconds are not enough to call a peer dead.
+void keepalive__an_unanswered_question_is_repeated_soon(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.pass(milliseconds(500));
+  size_t asked = 0;
+  for (int i = 0; i < 4500; i++) {
+    t.pass(milliseconds(1), false);
+    asked += t.poll(0);
+    t.poll(1);
+    t.lose_all(0);
+    t.lose_all(1);
+  }
+  assert_int_equal(t.hosts[0]->end_reason, 0);
+  assert_in_range(asked, 15, 25);
+  // One that is heard again is not asked again within the second.
+  t.pass(milliseconds(200));
+  t.pass(milliseconds(700), false);
+  assert_int_equal(t.poll(0) + t.poll(1), 0);
+}
+
 // Suspended for a minute (a virtual machine): nothing was asked in that time, so nobody is dead.
 void keepalive__a_jump_of_the_clock_kills_nobody(void** state) {
   TwoHosts& t = *two_hosts(state);
@@ -272,6 +335,7 @@ int main() {
       MN_CONNECTED_TEST(close__lost_acks_are_repeated_by_the_lingering_side),
       MN_CONNECTED_TEST(close__given_up_when_the_peer_is_gone),
       MN_HOSTS_TEST(close__patient_with_a_stopped_reader),
+      MN_HOSTS_TEST(close__given_up_after_a_minute_without_progress),
       MN_CONNECTED_TEST(close__of_half_a_message_is_a_reset),
       MN_CONNECTED_TEST(abort__resets_the_peer),
       MN_CONNECTED_TEST(abort__lost_reset_is_replaced_by_an_answer),
@@ -280,8 +344,11 @@ int main() {
       MN_CONNECTED_TEST(reset__blind_ones_are_refused),
       MN_CONNECTED_TEST(reset__answers_to_strays_are_limited),
       MN_CONNECTED_TEST(keepalive__silence_is_broken_and_death_is_noticed),
+      MN_CONNECTED_TEST(keepalive__an_unanswered_question_is_repeated_soon),
       MN_CONNECTED_TEST(keepalive__a_jump_of_the_clock_kills_nobody),
       MN_HOSTS_TEST(linger__a_new_flow_takes_the_slot),
+      MN_CONNECTED_TEST(close__answered_with_a_reset_is_a_close),
+      MN_CONNECTED_TEST(close__inside_a_message_is_a_reset),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
