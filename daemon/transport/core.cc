@@ -10,7 +10,7 @@ namespace {
 
 TransportConfig bounded(TransportConfig config) {
   MN_ASSERT(config.flows_max >= 1 && config.flows_max <= 65535);
-  MN_ASSERT(config.mss >= kMssMin);
+  MN_ASSERT(config.mss >= wire::kMssMin);
   config.window_packets_max = std::clamp<uint32_t>(config.window_packets_max, 1, kWindowMax);
   return config;
 }

@@ -21,7 +21,6 @@
 
 namespace mn::transport {
 
-constexpr uint16_t kMssMin = 64;          // a peer that takes less is refused
 constexpr uint32_t kFlowTurnPackets = 8;  // of one flow before the next flow of its store
 constexpr uint32_t kStoreTurnPackets = 32;
 

@@ -44,9 +44,9 @@ Flow* new_flow(Core& core, Instant now, const FourTuple& tuple, MessageStore* st
   return flow;
 }
 
+// parse_options has checked the rest.
 bool acceptable(const wire::Options& options) {
-  return options.version_min <= wire::kVersion && options.version_max >= wire::kVersion &&
-         options.mss >= kMssMin && options.tag != 0;
+  return options.version_min <= wire::kVersion && options.version_max >= wire::kVersion;
 }
 
 // The peer's half of the agreement.

@@ -155,6 +155,83 @@ void half_open__a_cookie_opens_the_last_quarter(void** state) {
               PacketVerdict::kHandshakeLimit);
 }
 
+// With or without a cookie: no more half-open flows than there may be.
+void half_open__cookies_do_not_lift_the_limit(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  TransportConfig config = TwoHosts::config(3);
+  config.half_open_max = 4;
+  t.hosts[1] = std::make_unique<TwoHosts::Host>(config, StoreShape{});
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  Bytes open = t.hosts[0]->wire.front();
+  wire::Options options;
+  assert_true(wire::parse_options(parsed(open).payload, &options));
+  FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
+  for (uint16_t port = 0; port < 20; port++) {
+    tuple.remote_port = port;
+    t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
+    t.lose_all(1);
+    if (t.poll(1) == 0) continue;
+    wire::Options answer;
+    assert_true(wire::parse_options(parsed(t.hosts[1]->wire.back()).payload, &answer));
+    if (answer.cookie == 0) continue;
+    options.cookie = answer.cookie;
+    Bytes again = open;
+    wire::encode_options(options, std::span<uint8_t, wire::kOptionsSize>(
+                                      again.data() + wire::kHeaderSize, wire::kOptionsSize));
+    t.hosts[1]->transport.on_packet(t.now, tuple, again, 0);
+  }
+  assert_int_equal(t.hosts[1]->store.flows_live(), 4);
+}
+
+// Whoever forges the opener's address neither takes the half-open flow over nor gets answers.
+void half_open__another_tag_changes_nothing(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  const Bytes open = t.hosts[0]->wire.front();
+  t.deliver_all(0);
+  t.poll(1);
+  wire::Options options;
+  assert_true(wire::parse_options(parsed(open).payload, &options));
+  options.tag++;
+  Bytes forged = open;
+  wire::encode_options(options, std::span<uint8_t, wire::kOptionsSize>(
+                                    forged.data() + wire::kHeaderSize, wire::kOptionsSize));
+  assert_true(t.arrive(0, forged) == PacketVerdict::kDuplicate);
+  assert_int_equal(t.poll(1), 0);
+  t.settle();
+  assert_true(t.hosts[1]->opened != 0);
+}
+
+// Until the peer has named its tag there is none that a reset could carry: 0 is not it.
+void open__a_reset_with_tag_0_does_not_stop_it(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.open();
+  t.poll(0);
+  Bytes bytes(wire::kHeaderSize);
+  wire::encode_packet_header({.type = PacketType::kReset, .flags = wire::kFlagReflected}, {},
+                             bytes);
+  assert_true(t.arrive(1, bytes) == PacketVerdict::kNoFlow);
+  assert_int_equal(t.hosts[0]->events.size(), 0);
+}
+
+void open__an_answer_to_another_request_is_refused(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  t.deliver_all(0);
+  t.poll(1);
+  wire::PacketHeader header = header_of(t.hosts[1]->wire.front());
+  header.ack++;
+  assert_true(t.arrive(1, with_header(t.hosts[1]->wire.front(), header)) ==
+              PacketVerdict::kMalformed);
+  assert_int_equal(t.hosts[0]->events.size(), 0);
+}
+
 void half_open__wrong_tag_does_not_confirm(void** state) {
   TwoHosts& t = *two_hosts(state);
   t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
@@ -258,6 +335,10 @@ void options__absurd_ones_are_refused(void** state) {
 int main() {
   const CMUnitTest tests[] = {
       MN_HOSTS_TEST(open__connects_and_tells_both_sides),
+      MN_HOSTS_TEST(open__a_reset_with_tag_0_does_not_stop_it),
+      MN_HOSTS_TEST(open__an_answer_to_another_request_is_refused),
+      MN_HOSTS_TEST(half_open__cookies_do_not_lift_the_limit),
+      MN_HOSTS_TEST(half_open__another_tag_changes_nothing),
       MN_HOSTS_TEST(open__refused_where_nobody_listens),
       MN_HOSTS_TEST(open__times_out),
       MN_HOSTS_TEST(open__abort_gives_one_failure),

@@ -158,6 +158,47 @@ void pool__early_packets_leave_room_for_holes(void** state) {
   assert_int_equal(t.hosts[1]->messages.size(), 16);
 }
 
+void pool__early_packets_have_a_quarter(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  for (auto& h : t.hosts) {
+    h = std::make_unique<TwoHosts::Host>(TwoHosts::config(1),
+                                         StoreShape{.tx_buffers = 256, .rx_buffers = 64});
+  }
+  t.connect();
+  for (int i = 0; i < 30; i++) t.send(0, TwoHosts::message(1440, 1));
+  assert_true(t.poll(0) > 20);
+  t.hosts[0]->wire.pop_front();
+  t.deliver_all(0);
+  assert_int_equal(t.hosts[1]->store.rx_free(), 48);
+}
+
+// The window is shut before the last buffers are used: who sends all the same gets none of them.
+void hostile__data_in_order_behind_a_shut_window(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  TransportConfig config = TwoHosts::config(1);
+  config.window_packets_max = 4;
+  for (auto& h : t.hosts) {
+    h = std::make_unique<TwoHosts::Host>(config, StoreShape{.tx_buffers = 64, .rx_buffers = 16});
+  }
+  t.connect();
+  for (int i = 0; i < 40; i++) t.send(0, TwoHosts::message(1440, 1));
+  t.poll(0);
+  const Bytes good = t.hosts[0]->wire.front();
+  t.settle(false);
+  const uint32_t free = t.hosts[1]->store.rx_free();
+  assert_true(free > 0);
+  t.pass(milliseconds(20), false);
+  t.poll(0);
+  t.deliver_all(0);
+  t.poll(1);
+  const wire::PacketHeader told = header_of(t.hosts[1]->wire.back());
+  assert_int_equal(told.window, 0);
+  wire::PacketHeader header = header_of(good);
+  header.sequence = told.ack;
+  assert_true(t.arrive(0, with_header(good, header)) == PacketVerdict::kOutsideWindow);
+  assert_int_equal(t.hosts[1]->store.rx_free(), free);
+}
+
 void pool__tiny_ones_make_progress(void** state) {
   for (uint32_t buffers = 1; buffers <= 5; buffers++) {
     auto t = std::make_unique<TwoHosts>(StoreShape{.tx_buffers = 64, .rx_buffers = buffers});
@@ -220,8 +261,19 @@ void hostile__data_outside_every_window(void** state) {
     header.sequence = header_of(good).sequence + away;
     assert_true(t.arrive(0, with_header(good, header)) != PacketVerdict::kAccepted);
   }
+  // A close needs no window, but not any place either.
+  header.type = PacketType::kClose;
+  header.flags = 0;
+  header.payload_length = 0;
+  for (uint32_t away : {256u, 2048u, 0x7fffffffu}) {
+    header.sequence = header_of(good).sequence + away;
+    Bytes close(wire::kHeaderSize);
+    wire::encode_packet_header(header, {}, close);
+    assert_true(t.arrive(0, close) == PacketVerdict::kOutsideWindow);
+  }
   t.settle();
   assert_int_equal(t.hosts[1]->messages.size(), 1);
+  assert_int_equal(t.hosts[1]->end_reason, 0);
 }
 
 // A peer that never sends what is missing keeps buffers of others: not for ever. Here all that it
@@ -273,6 +325,8 @@ int main() {
       MN_HOSTS_TEST(window__follows_the_free_buffers),
       MN_HOSTS_TEST(pool__early_packets_leave_room_for_holes),
       MN_HOSTS_TEST(pool__tiny_ones_make_progress),
+      MN_HOSTS_TEST(pool__early_packets_have_a_quarter),
+      MN_HOSTS_TEST(hostile__data_in_order_behind_a_shut_window),
       MN_CONNECTED_TEST(grammar__message_that_never_ends),
       MN_CONNECTED_TEST(grammar__continuation_without_a_beginning),
       MN_CONNECTED_TEST(hostile__data_outside_every_window),

@@ -60,6 +60,20 @@ void ack__old_ones_say_nothing(void** state) {
   assert_int_equal(t.stats(0).packets_in_flight, 2);
 }
 
+// Acks overtake each other: a window that was told earlier is not the window.
+void ack__an_earlier_window_says_nothing(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  wire::PacketHeader ack = ten_packets_out(t);
+  ack.window = 20;
+  t.arrive(1, encoded(ack));
+  ack.window = 0;
+  ack.timestamp -= 1;
+  t.arrive(1, encoded(ack));
+  t.lose_all(0);
+  t.send(0, TwoHosts::message(1440, 1));
+  assert_int_equal(t.poll(0), 1);
+}
+
 void hostile__acks_for_nothing_are_refused(void** state) {
   TwoHosts& t = *two_hosts(state);
   const wire::PacketHeader ack = ten_packets_out(t);
@@ -127,6 +141,7 @@ int main() {
   const CMUnitTest tests[] = {
       MN_CONNECTED_TEST(ack__gives_buffers_back_in_order),
       MN_CONNECTED_TEST(ack__old_ones_say_nothing),
+      MN_CONNECTED_TEST(ack__an_earlier_window_says_nothing),
       MN_CONNECTED_TEST(hostile__acks_for_nothing_are_refused),
       MN_CONNECTED_TEST(hostile__reneging_is_refused),
       MN_CONNECTED_TEST(hostile__any_combination_of_acks),
