@@ -19,6 +19,11 @@ SimApp::SimApp(RunState* run, int host, uint32_t index, uint64_t seed)
   const std::vector<Appetite>& appetites = run->profile->appetite[host];
   if (index < appetites.size()) appetite_ = appetites[index];
   by_slot_.resize(run->profile->shape[host].flow_slots);
+  store_->on_flow_ended = [this](const FourTuple& tuple, uint32_t reason) {
+    if (reason != ipc::kEndTimeout || !run_->profile->contents_checked) return;
+    run_->liveness.check_given_up(host_, run_->clock->now(), tuple,
+                                  run_->profile->transport[host_].dead_timeout);
+  };
 }
 
 void SimApp::open(const FourTuple& tuple, const FlowPlan& plan) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "sim/liveness_watch.h"
 #include "sim/profile.h"
 #include "support/array_store.h"
 #include "support/oracle.h"
@@ -25,6 +26,7 @@ struct RunState {
   const Profile* profile;
   uint64_t bytes_left = 0;
   bool winding_down = false;  // no new messages, every appetite whole
+  LivenessWatch liveness{};   // of transport runs
 };
 
 class SimApp {

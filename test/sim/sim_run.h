@@ -79,7 +79,7 @@ SimRun<Host>::SimRun(const Profile& profile, FILE* trace_to, const Setup& setup_
     : profile_(profile),
       random_(profile.seed ^ 0x72756e),
       oracle_(profile.seed, &clock_, &trace_),
-      state_{&clock_, &trace_, &oracle_, &profile_, profile.bytes_budget, false} {
+      state_{&clock_, &trace_, &oracle_, &profile_, profile.bytes_budget, false, {}} {
   if (trace_to != nullptr) trace_.print_to(trace_to);
   oracle_.timeouts_allowed = profile.timeouts_allowed;
   oracle_.contents_checked = profile.contents_checked;

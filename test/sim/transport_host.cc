@@ -60,6 +60,7 @@ TransportHost::TransportHost(RunState* run, int index, uint64_t seed, const Setu
       random_(seed),
       view_(std::make_unique<TransmitView>()),
       watch_(index, std::min(run->profile->transport[0].mss, run->profile->transport[1].mss)) {
+  run->oracle->timeouts_watched = true;
   make_transport();
 }
 
@@ -128,6 +129,7 @@ void TransportHost::receive() {
     const FourTuple tuple{get32(at + 4), get32(at), get16(at + 10), get16(at + 8)};
     const std::span<const uint8_t> payload = std::span(datagram).subspan(kDatagramHeaderSize);
     watch_.on_received(tuple, payload);
+    run_->liveness.on_received(index_, run_->clock->now(), tuple, payload);
     const auto verdict = transport_->on_packet(run_->clock->now(), tuple, payload, 2);
     run_->trace->add(static_cast<uint64_t>(verdict));
     if (run_->trace->printing()) {
@@ -160,6 +162,7 @@ void TransportHost::send_view(const TransmitView& view) {
             "a flow's packet with path %u", view.path);
   const std::span<const uint8_t> payload = std::span(datagram_).subspan(kDatagramHeaderSize);
   if (run_->profile->contents_checked) watch_.on_sent(view.tuple, payload);
+  run_->liveness.on_sent(index_, run_->clock->now(), view.tuple, payload);
   if (run_->trace->printing()) {
     run_->trace->note(
         run_->clock->now(),

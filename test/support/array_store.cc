@@ -101,6 +101,7 @@ void ArrayStore::flow_ended(FlowRef flow, uint32_t reason) {
     return;
   }
   s.state = SlotState::kEnded;
+  if (on_flow_ended) on_flow_ended(s.tuple, reason);
   deliveries_.push_back({Delivery::Kind::kEnded, flow, {}, reason});
 }
 

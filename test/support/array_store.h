@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <deque>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -79,6 +80,9 @@ class ArrayStore final : public transport::MessageStore {
   // Buffers in and out equal the buffers there are.
   void check() const;
   const StoreShape& shape() const { return shape_; }
+
+  // When the transport ends a flow that its application knows, at that moment.
+  std::function<void(const FourTuple& tuple, uint32_t reason)> on_flow_ended;
 
  private:
   enum class Owner : uint8_t { kFree, kTransport, kApplication };

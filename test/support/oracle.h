@@ -50,6 +50,7 @@ class Oracle {
 
   // Rules that some scenarios suspend.
   bool timeouts_allowed = false;  // the network was cut for long: flows may be given up
+  bool timeouts_watched = false;  // somebody judges each of them when it happens
   bool receivers_stop = false;  // a flow that closes towards one that takes nothing may be given up
   bool hosts_die = false;       // an application or host dies: who it heard from is not known
   bool contents_checked = true;  // false: packets were forged on purpose, only survival counts
@@ -85,6 +86,11 @@ class Oracle {
   bool waits(const Life& life) const;  // something sent to it did not arrive yet
   void pair(Life* life, std::span<const uint8_t> bytes);
   void check_ending(const Life& life) const;
+  bool may_reset(const Life& peer, const Life& life) const;
+  // Whether the other end of `life` may have done what `could` says: its peer, or when no message
+  // has told who that is, anyone with the same tuple at the same time.
+  template <typename Could>
+  bool other_end(const Life& life, bool nobody, Could could) const;
   uint64_t key(const Life& life, uint32_t index) const {
     return mix64(seed_ ^ mix64((uint64_t{life.uid} << 32) | index));
   }
