@@ -13,7 +13,7 @@ namespace mn::client {
 class Scatter {
  public:
   Scatter(const MachnetIovec_t* iov, size_t iovlen) : iov_(iov), left_(iovlen) {}
-  void put(const uint8_t* data, size_t length);  // the pieces have room (iov_total)
+  void put(const uint8_t* data, size_t length);  // what does not fit the pieces is left out
 
  private:
   const MachnetIovec_t* iov_;
@@ -38,8 +38,9 @@ void gather_copy(const FlowState& flow, Scatter* to);
 // Forgets the message, whole or not, and gives its buffers back.
 void gather_drop(FlowState* flow);
 
-// Fills `iov` with the message's pieces; returns how many. There must be room for gather_pieces.
+// How many pieces the message lies in.
 size_t gather_pieces(const FlowState& flow);
+// Fills `iov`, which has room for gather_pieces, with them; returns how many.
 size_t gather_views(const FlowState& flow, MachnetIovec_t* iov);
 
 }  // namespace mn::client

@@ -15,7 +15,7 @@ namespace {
 
 enum Source : uint32_t { kDoorbell = 0, kSession = 1 };
 
-// An empty poll now and then reads the eventfd even if no bell is owed, in case somebody rang
+// An empty poll now and then reads the doorbell even if no ring is owed, in case somebody rang
 // twice.
 constexpr uint32_t kFdIdlePollsMax = 16;
 
@@ -195,7 +195,7 @@ void fd_prepare(Channel* c) {
   if (something_waits(c) || c->dead_errno != 0) return;
   collect_rings(c);
   // Read before the announcement: afterwards it could swallow the ring for what comes now. A ring
-  // that was announced but has not reached the eventfd stays owed and is read the next time.
+  // that was announced but has not reached the doorbell stays owed and is read the next time.
   if (c->fd_raised) c->fd_raised = !fd_raise(c, false);
   if (c->fd_rings > 0 || ++c->fd_idle_polls >= kFdIdlePollsMax) {
     take_rings(c);

@@ -45,7 +45,6 @@ class Host {
   explicit Host(const HostConfig& config);
 
   const HostConfig& config() const { return config_; }
-  bool is_own_address(Ipv4 ip) const { return ip == config_.address; }
   bool is_on_link(Ipv4 ip) const;
   // True if a packet may be sent to or come from this address: a unicast one, not ours, not
   // loopback.

@@ -12,8 +12,8 @@
 
 namespace mn::transport {
 
-// kData and kClose of an established flow. *ret_over: the peer's close came in order, or the peer
-// broke the protocol, and the flow has ended.
+// kData and kClose of an established flow. The flow has ended afterwards if the peer's close came in
+// order, or the peer broke the protocol.
 PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 
 // The packet asks for an ack, and its timestamp is the one to echo.
