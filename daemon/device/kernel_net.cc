@@ -28,6 +28,10 @@ bool is_ipv4(const KernelRoute& route) {
   return is_ipv4_default(route) || route.destination.find('.') != std::string::npos;
 }
 
+// 169.254.0.0/16 (RFC 3927): a cloud's metadata service lives there, and who answers for it need
+// not be a router.
+bool is_link_local(const KernelRoute& route) { return route.destination.starts_with("169.254."); }
+
 Ipv4 default_gateway(const KernelNic& nic) {
   const KernelRoute* best = nullptr;
   const auto rank = [](const KernelRoute& route) {
@@ -92,7 +96,8 @@ Ipv4 gateway_of(const KernelNic& nic) {
   }
   Ipv4 only = 0;
   for (const KernelRoute& route : nic.routes) {
-    const Ipv4 gateway = is_ipv4(route) ? ipv4_gateway(route, nic.ifname) : 0;
+    if (!is_ipv4(route) || is_link_local(route)) continue;
+    const Ipv4 gateway = ipv4_gateway(route, nic.ifname);
     if (gateway == 0 || gateway == only) continue;
     if (only != 0) return 0;
     only = gateway;

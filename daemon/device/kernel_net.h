@@ -113,7 +113,9 @@ bool carries_default_route(const KernelNic& nic);
 
 // Where packets for hosts beyond the link go: the gateway of the default route through the NIC
 // (main table first, then the smallest metric), a host on the link that a /32 address has a route
-// to, or the only gateway of all other routes. 0: there is none.
+// to, or the only gateway of all other routes but those to link-local addresses. A second NIC has
+// often no default route, and Machnet, which has one gateway of a NIC, takes the router it has. 0:
+// there is none, or the routes do not agree.
 Ipv4 gateway_of(const KernelNic& nic);
 
 // The first IPv4 address of scope universe, which is the one packets carry; nullptr: none.

@@ -216,6 +216,13 @@ void gateway_of__takes_the_only_one_there_is(void** state) {
                                 "address 10.0.0.2/24\nroute 10.7.0.0/16 via 10.0.0.1\n"
                                 "route 10.8.0.0/16 via 10.0.0.3\n"),
                    0);
+  // Who leads to a metadata service is no router, whether there is one or not.
+  assert_int_equal(
+      gateway_with(of(state), "address 10.0.0.2/24\nroute 169.254.169.254/32 via 10.0.0.3\n"), 0);
+  assert_int_equal(gateway_with(of(state),
+                                "address 10.0.0.2/24\nroute 169.254.169.254/32 via 10.0.0.3\n"
+                                "route 10.7.0.0/16 via 10.0.0.1\n"),
+                   0x0a000001);
   assert_int_equal(gateway_with(of(state), "address 10.0.0.2/24\nroute 10.0.0.0/24 scope 253\n"),
                    0);
   assert_int_equal(gateway_with(of(state), "route default6 via fe80::1\n"), 0);
