@@ -38,11 +38,6 @@ struct Status {
   std::vector<std::vector<CounterValue>> counters;  // of each engine, in the order of the NICs
 };
 
-bool fail(const char* what) {
-  fprintf(stderr, "machnetctl: %s: %s\n", what, strerror(errno));
-  return false;
-}
-
 // Asks for item 0, 1, ... until there is no further one.
 template <typename Item>
 bool read_list(ControlClient* client, uint16_t type, Item ipc::ControlMessage::*item,
@@ -209,26 +204,40 @@ void print_plain(const Status& status, bool all_counters) {
   }
 }
 
-bool read_status(Status* ret_status) {
+// What could not be had, nullptr: nothing; the reason is in errno.
+const char* read_once(Status* ret_status) {
   ControlClient client;
-  if (client.open() != 0) {
-    const int error = errno;
-    fprintf(stderr, "machnetctl: no service answers: %s%s\n", strerror(error),
-            error == ENOENT || error == ECONNREFUSED
-                ? "; is machnetd running? (systemctl start machnet)"
-            : error == EACCES ? "; be root or in the service's socket_group"
-                              : "");
-    return false;
-  }
-  const bool done =
-      (read_list(&client, ipc::kControlNicInfo, &ipc::ControlMessage::nic, &ret_status->nics) ||
-       fail("NICs")) &&
-      (read_list(&client, ipc::kControlChannelInfo, &ipc::ControlMessage::channel_status,
-                 &ret_status->channels) ||
-       fail("channels")) &&
-      (read_counters(&client, &ret_status->counters) || fail("counters"));
+  if (client.open() != 0) return "no service answers";
+  const char* missing =
+      !read_list(&client, ipc::kControlNicInfo, &ipc::ControlMessage::nic, &ret_status->nics)
+          ? "NICs"
+      : !read_list(&client, ipc::kControlChannelInfo, &ipc::ControlMessage::channel_status,
+                   &ret_status->channels)
+          ? "channels"
+      : !read_counters(&client, &ret_status->counters) ? "counters"
+                                                       : nullptr;
+  const int error = errno;
   client.close();
-  return done;
+  errno = error;
+  return missing;
+}
+
+bool read_status(Status* ret_status) {
+  const char* missing = read_once(ret_status);
+  // The service that took us was about to end. If it is being restarted the next one answers, on
+  // the same socket; once: a service that ends again and again is news.
+  if (missing != nullptr && (errno == ESHUTDOWN || errno == ECONNRESET)) {
+    *ret_status = {};
+    missing = read_once(ret_status);
+  }
+  if (missing == nullptr) return true;
+  const int error = errno;
+  fprintf(stderr, "machnetctl: %s: %s%s\n", missing, strerror(error),
+          error == ENOENT || error == ECONNREFUSED
+              ? "; is machnetd running? (systemctl start machnet)"
+          : error == EACCES ? "; be root or in the service's socket_group"
+                            : "");
+  return false;
 }
 
 }  // namespace

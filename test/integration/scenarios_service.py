@@ -4,6 +4,7 @@ outlives the service, few privileges."""
 import json
 import os
 import re
+import select
 import signal
 import threading
 import time
@@ -275,6 +276,38 @@ def socket_activation(build, mode):
     result(bed.a.app("ping", remote=bed.b.address, count=500), 20)
     server_result(server)
     stop(manager)
+    manager.close()
+    bed.finish()
+
+
+@scenario("none")
+def restart_under_machnetctl(build, mode):
+    """A service ends while machnetctl asks it: it asks the one that follows, once."""
+    bed = Bed(build, mode, daemons=False)
+    manager = Manager(bed.a, listen=True)
+
+    def hang_up(after_hello):
+        check(select.select([manager.listening], [], [], patience(5))[0], "machnetctl does not come")
+        session, _ = manager.listening.accept()
+        session.setblocking(True)
+        hello = session.recv(control_socket.SIZE)
+        if after_hello:
+            session.send(hello)  # the version that was asked for
+            session.recv(control_socket.SIZE)
+        session.close()
+
+    for after_hello in (False, True):
+        ctl = bed.a.run([build.tool("machnetctl"), "--json"])
+        hang_up(after_hello)
+        manager.start()
+        status = json.loads(ctl.expect_exit(0, 5))
+        check([nic["name"] for nic in status["nics"]] == ["local"], f"after_hello {after_hello}: {status}")
+        stop(manager)
+    ctl = bed.a.run([build.tool("machnetctl")])
+    hang_up(True)
+    hang_up(True)
+    said = ctl.expect_exit(1, 5)
+    check("shutdown" in said, f"a service that ends again and again: {said}")
     manager.close()
     bed.finish()
 
