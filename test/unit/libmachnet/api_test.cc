@@ -145,6 +145,13 @@ void connect__flow_is_ready(void** state) {
   assert_int_equal(stats.mss, 1460);
   assert_int_equal(machnet_flow_stats(channel, test_flow(2), &stats), -1);
   assert_int_equal(errno, ENOTCONN);
+  // It has ended, which the channel has not heard of yet.
+  s->error = ENOENT;
+  s->error_type = ipc::kControlFlowStats;
+  stats.mss = 7;
+  assert_int_equal(machnet_flow_stats(channel, flow, &stats), -1);
+  assert_int_equal(errno, ENOENT);
+  assert_int_equal(stats.mss, 7);
   s->error = ECONNREFUSED;
   s->error_type = ipc::kControlConnect;
   assert_int_equal(machnet_connect(channel, nullptr, "10.0.0.2", 8, &flow), -1);
