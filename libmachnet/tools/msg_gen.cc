@@ -18,15 +18,21 @@ namespace mn::tools {
 namespace {
 
 void announce(const MsgGenOptions& options, double setup_ms) {
-  if (options.json) return;
-  if (options.is_client()) {
+  const auto port = static_cast<unsigned long long>(options.local_port);
+  const auto threads = static_cast<unsigned long long>(options.threads);
+  const char* address = options.local_ip.c_str();
+  if (options.is_client() && !options.json) {
     std::printf("msg_gen: %llu flow(s) to %s connected in %.1f ms; %llu bytes, window %llu\n",
                 static_cast<unsigned long long>(options.flows), options.remote_ip.c_str(), setup_ms,
                 static_cast<unsigned long long>(options.msg_size),
                 static_cast<unsigned long long>(options.msg_window));
-  } else {
-    std::printf("msg_gen: answering on %s:%llu\n", options.local_ip.c_str(),
-                static_cast<unsigned long long>(options.local_port));
+  } else if (!options.is_client() && options.json) {
+    std::printf("{\"type\":\"listening\",\"address\":\"%s\",\"port\":%llu,\"ports\":%llu}\n",
+                address, port, threads);
+  } else if (!options.is_client() && threads == 1) {
+    std::printf("msg_gen: listening on %s:%llu\n", address, port);
+  } else if (!options.is_client()) {
+    std::printf("msg_gen: listening on %s:%llu to %llu\n", address, port, port + threads - 1);
   }
   std::fflush(stdout);
 }

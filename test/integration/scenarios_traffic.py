@@ -226,7 +226,7 @@ def msg_gen(build, mode):
     bed = Bed(build, mode)
     tool = build.tool("msg_gen")
     server = bed.b.run([tool, "--local_ip", bed.b.address], name="msg_gen server")
-    server.expect("answering")
+    server.expect(f"^msg_gen: listening on {bed.b.address}:888$")
     for extra in (["--msg_size", "64", "--duration", "2"],
                   ["--msg_size", "9000", "--msg_nr", "3000", "--verify", "--local_port", "777"],
                   ["--msg_size", "200", "--duration", "2", "--wait", "--flows", "4", "--threads", "2"]):
@@ -239,4 +239,14 @@ def msg_gen(build, mode):
         check(isinstance(json.loads(line), dict), f"no JSON: {line}")
     server.signal(2)
     check(server.wait(3) == 0, f"msg_gen's server after Ctrl-C: {server.popen.returncode}")
+    for extra, ready in ((["--threads", "2"], f"^msg_gen: listening on {bed.b.address}:900 to 901$"),
+                         (["--json"], '^{"type":"listening",')):
+        server = bed.b.run([tool, "--local_ip", bed.b.address, "--local_port", "900"] + extra, name="msg_gen server")
+        server.expect(ready)
+        client = bed.a.run([tool, "--remote_ip", bed.b.address, "--remote_port", "900", "--msg_nr", "9"])
+        client.expect_exit(0, 10)  # at the first try
+        server.signal(2)
+        output = server.expect_exit(0, 3)
+    check(json.loads(output.splitlines()[0]) ==
+          {"type": "listening", "address": bed.b.address, "port": 900, "ports": 1}, f"in JSON: {output}")
     bed.finish()
