@@ -251,6 +251,27 @@ void short_queue(uint64_t seed, FILE* trace) {
             static_cast<unsigned long long>(result.links[0].queue_drops));
 }
 
+// Nothing to send on a network that loses every third packet: in half an hour nobody is taken for
+// dead.
+void idle_35pct(uint64_t seed, FILE* trace) {
+  Profile profile = plain_profile(seed);
+  profile.opens[0] = 8;
+  profile.plan = send_plan(1, 100, true);
+  profile.run_min = seconds(1800);
+  profile.run_max = seconds(1900);
+  for (LinkConfig& link : profile.link) link.loss = 0.35;
+  const RunResult result = run_profile(profile, trace);
+  for (const auto& transport : result.transports) {
+    SIM_CHECK(transport.flows_opened == 8 && transport.flows_timed_out + transport.flows_reset == 0,
+              "idle_35pct: %llu of %llu flows given up, %llu reset",
+              static_cast<unsigned long long>(transport.flows_timed_out),
+              static_cast<unsigned long long>(transport.flows_opened),
+              static_cast<unsigned long long>(transport.flows_reset));
+  }
+  SIM_CHECK(result.links[0].losses > 1000, "idle_35pct: the network lost only %llu packets",
+            static_cast<unsigned long long>(result.links[0].losses));
+}
+
 constexpr Scenario kScenarios[] = {
     {"clean", clean},
     {"lost_tail", lost_tail},
@@ -265,6 +286,7 @@ constexpr Scenario kScenarios[] = {
     {"burst_loss", burst_loss},
     {"loss_30pct", loss_30pct},
     {"ack_loss", ack_loss},
+    {"idle_35pct", idle_35pct},
     {"short_queue", short_queue},
 };
 
