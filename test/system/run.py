@@ -25,11 +25,12 @@ import packages  # noqa: E402
 import scenarios_faults  # noqa: E402
 import scenarios_life  # noqa: E402
 import scenarios_machines  # noqa: E402
+import scenarios_rights  # noqa: E402
 import scenarios_service  # noqa: E402
 import tree  # noqa: E402
 
 SCENARIOS = {}
-for module in (scenarios_life, scenarios_service, scenarios_faults):
+for module in (scenarios_life, scenarios_service, scenarios_faults, scenarios_rights):
     SCENARIOS.update(module.SCENARIOS)
 MACHINES = scenarios_machines.SCENARIOS  # those that need virtual machines
 SCENARIOS.update(MACHINES)
