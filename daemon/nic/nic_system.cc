@@ -55,6 +55,15 @@ Error about(const NicSettings& nic, const std::string& message) {
   return Error{"nic " + nic.name + ": " + message};
 }
 
+// What the kernel does with Machnet's address, if it is the kernel's as well.
+constexpr char kLosesAddress[] =
+    "but gets no IPv4 packets for it while machnetd runs; if it needs some, give machnet another "
+    "address";
+constexpr char kAnswersToo[] =
+    "and sees the same packets: it answers some with ICMP errors, which machnet ignores and a "
+    "firewall between may not; give machnet another address, or drop UDP to this one in the "
+    "kernel's firewall";
+
 // Turns what is configured into what is there: the interface, the PCI address, the MTU.
 Result<EthdevSettings> resolve(const NicSettings& nic, unsigned index,
                                std::vector<std::string>* warnings) {
@@ -75,9 +84,8 @@ Result<EthdevSettings> resolve(const NicSettings& nic, unsigned index,
     settings.interface = interface.value();
     if (nic.mtu == 0) mtu = std::min<uint32_t>(settings.interface.mtu, kMtuMax);
     if (nic.address != 0 && device::kernel_has_address(settings.interface, nic.address)) {
-      warnings->push_back("nic " + nic.name + ": the kernel has " + dotted(nic.address) +
-                          " too and will answer for it; remove it (`ip address flush dev " +
-                          settings.interface.name + "`) or give machnet another address");
+      warnings->push_back("nic " + nic.name + ": the kernel has " + dotted(nic.address) + " too, " +
+                          (kind == NicMode::Kind::kAfXdp ? kLosesAddress : kAnswersToo));
     }
   } else if (kind == NicMode::Kind::kPci) {
     if (!device::is_pci_address(nic.name)) {

@@ -1,10 +1,38 @@
 # SPDX-License-Identifier: MIT
 """What the service may do, and what it gets to know, when a NIC needs more than its unit file says."""
-from bed import NIC, SERVICE, Bed
+from bed import NIC, SERVICE, Bed, interrupt
 from harness import check, say
 from scenarios_life import expect_driven, scenario, SCENARIOS  # noqa: F401
 
 RULES = f"/etc/systemd/system/{SERVICE}.d"
+
+
+def kernel_counts(machine):
+    """What the kernel itself received on IPv4, and the ICMP errors it sent for it."""
+    lines = [line.split() for line in machine.run("cat", "/proc/net/snmp").splitlines()]
+    table = {names[0] + name: int(value) for names, values in zip(lines[::2], lines[1::2])
+             for name, value in zip(names[1:], values[1:])}
+    return table["Ip:InReceives"], table["Icmp:OutDestUnreachs"]
+
+
+@scenario()
+def shared_address(setup, mode):
+    """Kernel and Machnet have one address, as `address = auto` makes it: with af_xdp the kernel gets nothing for it,
+    with af_packet it complains to the peer now and then, which breaks no flow."""
+    bed = Bed(setup, mode, started=True)
+    said = bed.a.service_journal("--output=cat")
+    check(f"the kernel has {bed.a.address} too" in said, f"no word about it:\n{said}")
+    pong = bed.b.serve_pong()
+    bed.a.ping(bed.b)
+    for machine in bed.machines:
+        received, complaints = kernel_counts(machine)
+        say(f"{machine.name}: the kernel received {received} IPv4 packets and sent {complaints} errors")
+        if mode == "af_xdp":
+            check(received == 0 and complaints == 0, "the kernel got packets for Machnet's address")
+        else:
+            check(received > 0 and 0 < complaints < 100, "not what machnet.conf(5) says")
+    interrupt(pong)
+    bed.finish()
 
 
 @scenario("af_xdp")
