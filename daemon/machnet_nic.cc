@@ -15,8 +15,7 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   mn::device::NicProgram program;
   program.version = MN_VERSION;
-  program.say = [](mn::LogLevel level, const std::string& nic, const std::string& line) {
-    const mn::LogEvent about{.nic = nic.empty() ? nullptr : nic.c_str()};
+  program.say = [](mn::LogLevel level, const mn::LogEvent& about, const std::string& line) {
     mn::log_event(level, about, "%s", line.c_str());
   };
   program.metadata = mn::device::ask_metadata;

@@ -20,6 +20,11 @@ constexpr char kNeedsRestart[] = "be180fa2e5b44ae7a7f402685ae5c7ba";
 constexpr char kEngineStuck[] = "33cfd04a819646c49e4a0047a8ea2e50";
 constexpr char kEngineBack[] = "7b1ceadf47774643a8a2ec1902e6cb17";
 constexpr char kClientFault[] = "9b991d62cdf14239a876ac58aee783c0";
+constexpr char kNicTaken[] = "e90c482b7d864cfc8bc876de05c99e45";
+constexpr char kNicRefused[] = "7e4f4b384bfe41e4a1ad6f9323531f2f";
+constexpr char kNicGivenBack[] = "2c5b0b2d3c544648ac21ff105fd3b007";
+constexpr char kNicNotGivenBack[] = "61e055a0940042b2b438e08c99812696";
+constexpr char kHugepages[] = "eb033f53a2284fffa3633faaaa19ffdf";
 constexpr char kNoDescriptors[] = "16d076c4ce0446d2bacaa559069655ce";
 
 }  // namespace mn::log_id

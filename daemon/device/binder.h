@@ -28,7 +28,7 @@ struct BinderWorld {
   SysRoot root;
   KernelNet* net = nullptr;
   MetadataSource metadata;
-  std::function<void(LogLevel, const std::string& nic, const std::string& line)> say;
+  std::function<void(LogLevel, const LogEvent& about, const std::string& line)> say;
   int interface_wait_ms = 10'000;  // for the kernel to show the interface again
   int rename_wait_ms = 2'000;      // and for udev to give it its name
 };
@@ -63,6 +63,7 @@ class Binder {
   Result<void> load_modules(const Job& job) const;
   Result<void> allow_noiommu(Job* job) const;
   Result<void> bind_driver(const Job& job) const;
+  void say_taken(const Job& job) const;
   Result<void> open_for_service(const SavedNic& saved) const;
   Result<void> bring_up(const Job& job) const;
   uint64_t sharers(const Job& job, bool is_asked) const;
@@ -77,7 +78,8 @@ class Binder {
 
   Result<void> run(const std::string& name, const std::vector<std::string>& argv) const;
   std::vector<std::string> driverctl(Bus bus, const std::vector<std::string>& words) const;
-  void say(LogLevel level, const std::string& name, const std::string& line) const;
+  void say(LogLevel level, const std::string& name, const std::string& line,
+           const char* message_id = nullptr) const;
 
   BinderWorld world_;
   std::string boot_id_;

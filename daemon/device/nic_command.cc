@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/log_ids.h"
 #include "base/unique_fd.h"
 #include "config/config.h"
 #include "device/binder.h"
@@ -66,8 +67,17 @@ class Command {
   Binder make_binder();
   Result<UniqueFd> lock() const;
   Result<std::vector<SavedNic>> chosen_to_unbind() const;
-  void fail(const std::string& nic, const std::string& line) const {
-    program_.say(LogLevel::kError, nic, line);
+  void say(LogLevel level, const std::string& nic, const std::string& line,
+           const char* message_id) const {
+    program_.say(level, {.message_id = message_id, .nic = nic.empty() ? nullptr : nic.c_str()},
+                 line);
+  }
+  void fail(const std::string& nic, const std::string& line,
+            const char* message_id = nullptr) const {
+    say(LogLevel::kError, nic, line, message_id);
+  }
+  void say_info(const std::string& nic, const std::string& line) const {
+    say(LogLevel::kInfo, nic, line, nullptr);
   }
 
   const NicProgram& program_;
@@ -91,7 +101,7 @@ bool Command::load_config() {
   const std::string& file = options_.config_file;
   if (!options_.config_given && access(file.c_str(), F_OK) != 0 && errno == ENOENT) return true;
   config::Loaded loaded = config::load_config(file);
-  for (const std::string& error : loaded.errors) fail("", error);
+  for (const std::string& error : loaded.errors) fail("", error, log_id::kConfigRefused);
   config_ = std::move(loaded.config);
   return loaded.errors.empty();
 }
@@ -149,7 +159,7 @@ int Command::bind() {
     return kNicConfig;
   }
   if (chosen.empty()) {
-    program_.say(LogLevel::kInfo, "", options_.config_file + ": no [nic NAME]; nothing to bind");
+    say_info("", options_.config_file + ": no [nic NAME]; nothing to bind");
     return kNicOk;
   }
   const auto locked = lock();
@@ -161,7 +171,7 @@ int Command::bind() {
   bool all_taken = true;
   for (const config::NicConfig* nic : chosen) {
     const auto taken = binder.bind(config_, *nic);
-    if (!taken) fail(nic->name, taken.error());
+    if (!taken) fail(nic->name, taken.error(), log_id::kNicRefused);
     all_taken = all_taken && taken.ok();
   }
   return all_taken ? kNicOk : kNicFailed;
@@ -179,7 +189,7 @@ Result<std::vector<SavedNic>> Command::chosen_to_unbind() const {
 // By what was remembered, not by the configuration: that may have changed since, or be gone.
 int Command::unbind() {
   if (!exists(root_.state_dir)) {
-    program_.say(LogLevel::kInfo, options_.name, "no NIC was ever taken; nothing to give back");
+    say_info(options_.name, "no NIC was ever taken; nothing to give back");
     return kNicOk;
   }
   const auto locked = lock();
@@ -193,16 +203,15 @@ int Command::unbind() {
     return kNicFailed;
   }
   if (chosen.value().empty()) {
-    program_.say(LogLevel::kInfo, options_.name,
-                 (options_.name.empty() ? "no NIC was ever taken"
-                                        : "nic " + options_.name + ": was never taken") +
-                     "; nothing to give back");
+    say_info(options_.name, (options_.name.empty() ? "no NIC was ever taken"
+                                                   : "nic " + options_.name + ": was never taken") +
+                                "; nothing to give back");
   }
   Binder binder = make_binder();
   bool all_given = true;
   for (const SavedNic& nic : chosen.value()) {
     const auto given = binder.unbind(nic);
-    if (!given) fail(nic.name, given.error());
+    if (!given) fail(nic.name, given.error(), log_id::kNicNotGivenBack);
     all_given = all_given && given.ok();
   }
   return all_given ? kNicOk : kNicFailed;

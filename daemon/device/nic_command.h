@@ -21,7 +21,7 @@ struct NicProgram {
   FILE* out = stdout;
   FILE* err = stderr;  // of wrong usage
   const char* version = "";
-  std::function<void(LogLevel, const std::string& nic, const std::string& line)> say;
+  std::function<void(LogLevel, const LogEvent& about, const std::string& line)> say;
   std::function<Result<MetadataNic>(const SysRoot&, const Mac&)> metadata;
   int interface_wait_ms = 10'000;
   int rename_wait_ms = 2'000;

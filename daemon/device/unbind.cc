@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/log_ids.h"
 #include "device/binder.h"
 #include "device/device_users.h"
 #include "device/find.h"
@@ -118,7 +119,10 @@ Result<void> Binder::restore_interface(const SavedNic& nic) const {
     restore_flags(nic);
     return {};
   }
-  if (nic.ifname.empty()) return {};  // the kernel had none before either
+  if (nic.ifname.empty()) {  // the kernel had none before either
+    say(LogLevel::kInfo, nic.name, nic.device + " is given back", log_id::kNicGivenBack);
+    return {};
+  }
   const std::string ifname = wait_for_interface(nic);
   if (ifname.empty()) {
     return Error{
@@ -142,7 +146,8 @@ Result<void> Binder::restore_interface(const SavedNic& nic) const {
     what += ", " + one.address + "/" + std::to_string(one.prefix_length);
   }
   say(LogLevel::kInfo, nic.name,
-      ifname + " is as it was: " + what + ", " + std::to_string(nic.routes.size()) + " routes");
+      ifname + " is as it was: " + what + ", " + std::to_string(nic.routes.size()) + " routes",
+      log_id::kNicGivenBack);
   return {};
 }
 
@@ -171,7 +176,8 @@ void Binder::restore_flags(const SavedNic& nic) const {
       say(LogLevel::kWarning, nic.name, done.error());
     }
   }
-  say(LogLevel::kInfo, nic.name, nic.ifname + " is the kernel's alone again");
+  say(LogLevel::kInfo, nic.name, nic.ifname + " is the kernel's alone again",
+      log_id::kNicGivenBack);
 }
 
 void Binder::return_pages(SavedNic* nic) const {

@@ -143,16 +143,23 @@ def journal(setup, mode):
     server.expect_exit(0, 10)
     mine = bed.a.events(f"NIC={NIC}")
     check(mine, f"no entry has NIC={NIC}:\n{bed.a.service_journal()}")
-    known = [entry for entry in bed.a.events() if "MESSAGE_ID" in entry and entry.get("_COMM") == "machnetd"]
-    check(known, f"machnetd wrote no entry with a MESSAGE_ID:\n{bed.a.service_journal()}")
+    bed.a.stop_service()
+    known = []
+    for program in ("machnetd", "machnet-nic"):
+        entries = [entry for entry in bed.a.events() if "MESSAGE_ID" in entry and entry.get("_COMM") == program]
+        check(entries, f"{program} wrote no entry with a MESSAGE_ID:\n{bed.a.service_journal()}")
+        known += entries
+    for what in ("is taken", "is the kernel's alone again"):
+        found = [entry for entry in known if what in entry["MESSAGE"] and entry.get("NIC") == NIC]
+        check(len(found) == 1, f"{len(found)} entries with a MESSAGE_ID and NIC={NIC} say '{what}', not one")
     catalog = bed.a.run("journalctl", "--dump-catalog")
     for entry in known:
         check(entry["MESSAGE_ID"] in catalog, f"the catalog does not explain {entry['MESSAGE']}")
-    texts = [entry["MESSAGE"] for entry in bed.a.events() if entry.get("_COMM") == "machnetd"]
+    texts = [entry["MESSAGE"] for entry in bed.a.events() if entry.get("_COMM") in ("machnetd", "machnet-nic")]
     for text in texts:
         check(not re.match(r"<\d>|\d{4}-\d\d|machnetd:", str(text)), f"decorated although for the journal: {text}")
     check(all(isinstance(text, str) for text in texts), f"control characters in the journal: {texts}")
-    say(f"{len(texts)} entries of machnetd, {len(known)} of them in the catalog")
+    say(f"{len(texts)} entries, {len(known)} of them in the catalog")
     bed.finish()
 
 

@@ -259,7 +259,8 @@ void FakeHost::open_file(int pid, const std::string& comm, const std::string& de
   const std::string process = "proc/" + std::to_string(pid);
   write(process + "/comm", comm + "\n");
   fs::create_directories(path(process + "/fd"));
-  fs::create_symlink(path(device_file.substr(1)), path(process + "/fd/" + std::to_string(next_open_++)));
+  fs::create_symlink(path(device_file.substr(1)),
+                     path(process + "/fd/" + std::to_string(next_open_++)));
 }
 
 void FakeHost::driverctl(const std::string& words) {
@@ -290,6 +291,7 @@ std::string FakeHost::driver_of(const std::string& bus, const std::string& devic
 
 int FakeHost::run(std::initializer_list<const char*> args) {
   said_.clear();
+  events_.clear();
   written_.clear();
   errors_ = 0;
   char* text = nullptr;
@@ -299,9 +301,13 @@ int FakeHost::run(std::initializer_list<const char*> args) {
   program.out = out;
   program.err = out;
   program.version = "9.9";
-  program.say = [this](LogLevel level, const std::string&, const std::string& line) {
+  program.say = [this](LogLevel level, const LogEvent& about, const std::string& line) {
     static constexpr const char* kWords[] = {"error: ", "warning: ", "", "debug: "};
     said_ += kWords[static_cast<size_t>(level)] + line + "\n";
+    if (about.message_id != nullptr) {
+      events_ +=
+          std::string(about.message_id) + " " + (about.nic == nullptr ? "-" : about.nic) + "\n";
+    }
     if (level == LogLevel::kError) errors_++;
   };
   program.metadata = [this](const device::SysRoot&, const Mac& mac) -> Result<device::MetadataNic> {

@@ -68,6 +68,8 @@ class FakeHost {
   const std::string& said() const { return said_; }
   const std::string& written() const { return written_; }
   bool has_said(const std::string& text) const { return said_.find(text) != std::string::npos; }
+  // MESSAGE_ID and NIC of what had one, a line each.
+  const std::string& events() const { return events_; }
   size_t errors() const { return errors_; }  // lines that were errors
 
   device::MetadataNic metadata;  // what the service answers; without an address it is silent
@@ -81,6 +83,7 @@ class FakeHost {
   std::string folder_;
   std::string said_;
   std::string written_;
+  std::string events_;
   size_t errors_ = 0;
   int next_mac_ = 1;
   int next_open_ = 0;
