@@ -167,6 +167,8 @@ int Command::bind() {
     fail("", locked.error());
     return kNicFailed;
   }
+  const auto noted = root_.note_boot_id();
+  if (!noted) say(LogLevel::kWarning, "", noted.error(), nullptr);
   Binder binder = make_binder();
   bool all_taken = true;
   for (const config::NicConfig* nic : chosen) {

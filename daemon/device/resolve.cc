@@ -149,7 +149,7 @@ Result<ResolvedNic> resolve(const SysRoot& root, KernelNet* net, const config::N
     if (!loaded) return Error{loaded.error()};
     const auto inventory = take_inventory(root, net);
     if (!inventory) return Error{inventory.error()};
-    const std::string boot_id = root.boot_id();
+    const std::string boot_id = root.noted_boot_id();
     const SavedNic* saved = loaded.value() ? &*loaded.value() : nullptr;
     const auto nic = find_nic(inventory.value(), wanted.name, saved, boot_id);
     if (!nic) return Error{nic.error()};

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ constexpr size_t kFileBytesMax = 1 << 20;
 constexpr size_t kOutputBytesMax = 64 << 10;
 // Not the caller's: this runs as root.
 constexpr const char* kFolders[] = {"/usr/sbin", "/usr/bin", "/sbin", "/bin"};
+constexpr char kBootIdFile[] = "/boot_id";
 constexpr char kPath[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
 int64_t now_ms() {
@@ -80,6 +82,19 @@ int wait_for(pid_t pid) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+// False: errno says why not.
+bool make_folders_of(const std::string& path) {
+  for (size_t slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    const std::string folder = path.substr(0, slash);
+    // Whatever the umask took away.
+    if (mkdir(folder.c_str(), 0755) == 0 ? chmod(folder.c_str(), 0755) != 0 : errno != EEXIST) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 SysRoot SysRoot::below(const std::string& directory) {
@@ -88,6 +103,7 @@ SysRoot SysRoot::below(const std::string& directory) {
   root.proc = directory + "/proc";
   root.dev = directory + "/dev";
   root.state_dir = directory + "/var/lib/machnet";
+  root.run_dir = directory + "/run/machnet";
   root.driverctl = directory + "/bin/driverctl";
   root.modprobe = directory + "/bin/modprobe";
   root.net_dir = directory + "/net";
@@ -154,6 +170,17 @@ std::string SysRoot::boot_id() const {
   return read_text(proc + "/sys/kernel/random/boot_id").value_or("");
 }
 
+std::string SysRoot::noted_boot_id() const {
+  const std::optional<std::string> noted = read_text(run_dir + kBootIdFile);
+  return noted ? *noted : boot_id();
+}
+
+Result<void> SysRoot::note_boot_id() const {
+  const std::string now = boot_id();
+  if (read_text(run_dir + kBootIdFile) == now) return {};
+  return put_file(run_dir + kBootIdFile, now + "\n");
+}
+
 std::optional<std::string> read_text(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return std::nullopt;
@@ -190,6 +217,25 @@ Result<void> write_text(const std::string& path, const std::string& text) {
     return Error{path + ": does not take \"" + printable(text) + "\": " + strerror(errno)};
   }
   return {};
+}
+
+Result<void> put_file(const std::string& path, const std::string& text) {
+  if (!make_folders_of(path)) {
+    return Error{path + ": its folder cannot be made: " + strerror(errno)};
+  }
+  const std::string beside = path + ".new";
+  unlink(beside.c_str());  // of an earlier one that was killed
+  const UniqueFd fd(
+      open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  const auto size = static_cast<ssize_t>(text.size());
+  // Everybody may read it, whatever the umask says.
+  if (fd && fchmod(fd.get(), 0644) == 0 && write(fd.get(), text.data(), text.size()) == size &&
+      rename(beside.c_str(), path.c_str()) == 0) {
+    return {};
+  }
+  const Error error{path + ": cannot be written: " + strerror(errno)};
+  unlink(beside.c_str());
+  return error;
 }
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }

@@ -24,6 +24,7 @@ struct SysRoot {
   std::string proc = "/proc";
   std::string dev = "/dev";
   std::string state_dir = "/var/lib/machnet";
+  std::string run_dir = "/run/machnet";  // what a boot ends: root's to write
   std::string driverctl = "driverctl";  // without a slash: searched in the system's folders
   std::string modprobe = "modprobe";
   std::string udevadm = "udevadm";       // empty: nobody sets owners of device files but us
@@ -33,8 +34,8 @@ struct SysRoot {
   std::string state_group = "machnet";  // may read the state; empty: nobody but the owner
 
   // All of it below `directory`: DIR/sys, DIR/proc, DIR/dev, DIR/var/lib/machnet,
-  // DIR/bin/driverctl, DIR/bin/modprobe, DIR/net, and what the file DIR/metadata-url says, if there
-  // is one.
+  // DIR/run/machnet, DIR/bin/{driverctl,modprobe}, DIR/net, and
+  // what the file DIR/metadata-url says, if there is one.
   static SysRoot below(const std::string& directory);
 
   // Runs a program to its end (60 s at most) and takes what it wrote. The caller's PATH is not
@@ -46,12 +47,19 @@ struct SysRoot {
 
   // Changes at each boot; "" if the kernel does not say.
   std::string boot_id() const;
+  // The same for machnetd: what machnet-nic noted of it in run_dir. In a container it is the
+  // container manager that says boot_id, by a mount over the kernel's file, which a service with a
+  // /proc of its own (ProtectProc=) does not see.
+  std::string noted_boot_id() const;
+  Result<void> note_boot_id() const;
 };
 
 // What a small file says, without its final newline; nothing: it cannot be read.
 std::optional<std::string> read_text(const std::string& path);
 std::optional<long> read_number(const std::string& path);  // decimal or 0x...
 Result<void> write_text(const std::string& path, const std::string& text);
+// A file of ours that everybody may read: whole or not at all; makes its folder.
+Result<void> put_file(const std::string& path, const std::string& text);
 bool exists(const std::string& path);
 // The last part of what a symbolic link points to: the driver's, group's, device's name. "": none.
 std::string link_name(const std::string& path);

@@ -7,6 +7,25 @@ from scenarios_life import expect_driven, scenario, SCENARIOS  # noqa: F401
 RULES = f"/etc/systemd/system/{SERVICE}.d"
 
 
+@scenario("af_packet")
+def remembered_address(setup, mode):
+    """machnetd believes what machnet-nic remembered a moment before, also in a container, whose boot it sees
+    under another name."""
+    bed = Bed(setup, mode, names="A")
+    machine = bed.a
+    machine.configure()
+    machine.write(f"{RULES}/flush.conf", f"[Service]\nExecStartPre=+ip address flush dev {NIC} scope global\n")
+    machine.run("systemctl", "daemon-reload")
+    before = machine.network()
+    machine.start_service()
+    expect_driven(machine)
+    machine.stop_service()
+    machine.run("ip", "address", "add", f"{machine.address}/24", "dev", NIC)
+    check(sum(fact.startswith("address") for fact in before) ==
+          sum(fact.startswith("address") for fact in machine.network()), "the address is not back")
+    bed.finish()
+
+
 def kernel_counts(machine):
     """What the kernel itself received on IPv4, and the ICMP errors it sent for it."""
     lines = [line.split() for line in machine.run("cat", "/proc/net/snmp").splitlines()]

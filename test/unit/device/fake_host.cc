@@ -281,6 +281,7 @@ void FakeHost::reboot() {
       if (is_bound) driverctl(flag + "--nosave unset-override " + device);
     }
   }
+  remove("run");
   remove("sys/module");
   fs::create_directories(path("sys/module"));
 }

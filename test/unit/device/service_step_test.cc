@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// machnet-nic as machnet.service calls it: the MESSAGE_IDs of what it says.
+// machnet-nic as machnet.service calls it: what it notes for machnetd, and the MESSAGE_IDs of what
+// it says.
 #include <cstring>
 
 #include "base/log_ids.h"
@@ -8,7 +9,9 @@
 namespace {
 
 using mn::test::host;
+using mn::test::saved;
 
+constexpr char kBootId[] = "run/machnet/boot_id";
 
 bool has_event(const char* id, const char* nic) {
   const std::string line = std::string(id) + " " + nic + "\n";
@@ -55,6 +58,17 @@ void bind__hugepages_have_their_event(void**) {
   assert_true(has_event(mn::log_id::kHugepages, "eth1"));
 }
 
+void boot_id__is_noted_for_machnetd(void**) {
+  assert_int_equal(host->run({"bind"}), 0);
+  const auto root = host->root();
+  assert_string_equal(host->read(kBootId).c_str(), (root.boot_id() + "\n").c_str());
+  // machnetd's own /proc says another, as in a container.
+  host->write("proc/sys/kernel/random/boot_id", "the-host-s\n");
+  assert_string_equal(root.noted_boot_id().c_str(), saved("eth1").boot_id.c_str());
+  host->remove(kBootId);
+  assert_string_equal(root.noted_boot_id().c_str(), "the-host-s");
+}
+
 }  // namespace
 
 int main() {
@@ -63,6 +77,7 @@ int main() {
       HOST_TEST(unbind__says_what_is_not_given_back),
       HOST_TEST(bind__every_way_of_taking_has_its_event),
       HOST_TEST(bind__hugepages_have_their_event),
+      HOST_TEST(boot_id__is_noted_for_machnetd),
   };
   return cmocka_run_group_tests_name("service_step", tests, nullptr, nullptr);
 }
