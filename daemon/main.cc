@@ -9,12 +9,14 @@
 
 #include "base/log.h"
 #include "base/log_ids.h"
+#include "nic_plan.h"
 #include "service.h"
 
 namespace mn {
 namespace {
 
-// sysexits.h and systemd.exec(5) know 78 as "configuration error"; the unit does not restart it.
+// sysexits.h and systemd.exec(5) know 78 as "configuration error", in the file or in what it asks
+// for; the unit does not restart it.
 enum ExitCode { kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitConfig = 78 };
 
 struct Options {
@@ -94,6 +96,7 @@ int run(int argc, char** argv) {
     return kExitOk;
   }
   set_log_level(config.value().log_level);
+  if (was_refused(config.value())) return kExitConfig;
   raise_descriptor_limit();
   Service service(std::move(options.source), std::move(config.value()));
   if (const auto served = service.run(); !served) {

@@ -3,6 +3,9 @@
 
 #include <linux/capability.h>
 
+#include "base/log.h"
+#include "base/log_ids.h"
+#include "device/left_refusals.h"
 #include "device/resolve.h"
 
 namespace mn {
@@ -52,6 +55,19 @@ Result<std::vector<NicPlan>> plan_nics(const config::Config& config) {
                      .idle = nic.idle});
   }
   return plans;
+}
+
+bool was_refused(const config::Config& config) {
+  bool is_refused = false;
+  for (const device::LeftRefusal& one : device::left_refusals(device::SysRoot{})) {
+    for (const config::NicConfig& nic : config.nics) {
+      if (nic.name != one.nic) continue;
+      const LogEvent event{.message_id = log_id::kNicRefused, .nic = nic.name.c_str()};
+      log_event(LogLevel::kError, event, "%s", one.line.c_str());
+      is_refused = true;
+    }
+  }
+  return is_refused;
 }
 
 NicPlan local_plan() {

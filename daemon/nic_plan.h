@@ -35,6 +35,9 @@ struct NicPlan {
 
 // One for each [nic] of the configuration, in its order.
 Result<std::vector<NicPlan>> plan_nics(const config::Config& config);
+// Whether machnet-nic just refused one of them, for a reason that another try does not cure; the
+// reasons are said here, since this process is the one that systemd asks.
+bool was_refused(const config::Config& config);
 // Without any [nic].
 NicPlan local_plan();
 

@@ -46,6 +46,11 @@ void Binder::say(LogLevel level, const std::string& name, const std::string& lin
   world_.say(level, {.message_id = message_id, .nic = name.c_str()}, "nic " + name + ": " + line);
 }
 
+Error Binder::for_operator(Error error) {
+  needs_operator_ = true;
+  return error;
+}
+
 Result<void> Binder::run(const std::string& name, const std::vector<std::string>& argv) const {
   const std::string command = joined(argv, " ");
   say(LogLevel::kInfo, name, "running: " + command);
@@ -81,6 +86,7 @@ BindPlan Binder::plan(const Inventory& inventory, const Candidate& nic,
 }
 
 Result<void> Binder::bind(const config::Config& config, const config::NicConfig& wanted) {
+  needs_operator_ = false;
   if (wanted.mode.starts_with("vdev:")) {
     say(LogLevel::kInfo, wanted.name, "mode " + wanted.mode + ": nothing to bind");
     return {};
@@ -146,7 +152,7 @@ Result<bool> Binder::keep_earlier(Job* job) {
   if (!is_kernel_driven(mode)) {
     const auto choice =
         choose_mode(as_before(job->nic, earlier), mode, job->wanted.allow_unsafe_noiommu);
-    if (!choice) return Error{choice.error()};
+    if (!choice) return for_operator({choice.error()});
     mode = choice.value().mode;
   }
   if (mode != earlier.mode) {
@@ -172,7 +178,7 @@ Result<bool> Binder::keep_earlier(Job* job) {
   return true;
 }
 
-Result<void> Binder::decide(Job* job) const {
+Result<void> Binder::decide(Job* job) {
   const Candidate& nic = job->nic;
   const config::NicConfig& wanted = job->wanted;
   // Bound before we came, in this boot: by an administrator who wants it so.
@@ -183,7 +189,7 @@ Result<void> Binder::decide(Job* job) const {
   const Candidate view = may_adopt ? as_before(nic, *job->earlier) : nic;
   auto choice = choose_mode(view, wanted.mode, wanted.allow_unsafe_noiommu);
   if (!choice && job->wanted.mode == "pci") choice = choose_mode(nic, "pci", false);
-  if (!choice) return Error{choice.error()};
+  if (!choice) return for_operator({choice.error()});
   job->choice = choice.value();
   const bool is_adopted =
       job->choice.mode == "pci" || (may_adopt && job->choice.driver == nic.driver);
@@ -208,7 +214,7 @@ Result<void> Binder::decide(Job* job) const {
       if (found) facts.ours.insert(found.value().device);
     }
     const auto reasons = refusals(world_.root, job->inventory, nic, job->choice, facts);
-    if (!reasons.empty()) return Error{joined(reasons, "; also ")};
+    if (!reasons.empty()) return for_operator({joined(reasons, "; also ")});
   }
   if (!address) return Error{address.error()};
 

@@ -46,8 +46,11 @@ class Binder {
   // Takes the NIC of one section. Taking what is taken is right and changes nothing but the
   // address.
   Result<void> bind(const config::Config& config, const config::NicConfig& wanted);
+  // Whether the last bind() failed for a reason that does not go away by itself.
+  bool needs_operator() const { return needs_operator_; }
   // Gives back what bind() took. What is not taken is right.
   Result<void> unbind(const SavedNic& saved);
+  static bool holds_nothing(const SavedNic& saved);
 
   BindPlan plan(const Inventory& inventory, const Candidate& nic,
                 const config::NicConfig& wanted) const;
@@ -57,13 +60,14 @@ class Binder {
 
   Result<void> look_around(Job* job) const;
   Result<bool> keep_earlier(Job* job);
-  Result<void> decide(Job* job) const;
+  Result<void> decide(Job* job);
   Result<void> remember(Job* job) const;
   Result<void> take(Job* job) const;
   Result<void> load_modules(const Job& job) const;
   Result<void> allow_noiommu(Job* job) const;
   Result<void> bind_driver(const Job& job) const;
   void say_taken(const Job& job) const;
+  Error for_operator(Error error);
   Result<void> open_for_service(const SavedNic& saved) const;
   Result<void> bring_up(const Job& job) const;
   uint64_t sharers(const Job& job, bool is_asked) const;
@@ -83,6 +87,7 @@ class Binder {
 
   BinderWorld world_;
   std::string boot_id_;
+  bool needs_operator_ = false;
 };
 
 }  // namespace mn::device

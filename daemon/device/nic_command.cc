@@ -18,6 +18,7 @@
 #include "device/binder.h"
 #include "device/find.h"
 #include "device/inventory.h"
+#include "device/left_refusals.h"
 #include "device/nic_report.h"
 #include "device/saved_nic.h"
 
@@ -34,6 +35,7 @@ constexpr char kUsage[] =
     "  unbind [NAME]    give it back to the kernel as it was, or all that are taken\n"
     "  --config FILE    read FILE instead of /etc/machnet.conf\n"
     "  --json           write what list and status show as JSON\n"
+    "  --service        with bind and unbind: as machnet.service calls it\n"
     "  --root DIR       take DIR for the root of the system (for tests)\n"
     "  --version        print the version\n"
     "  --help           print this\n";
@@ -42,7 +44,8 @@ struct Options {
   std::string config_file = config::kDefaultPath;
   bool config_given = false;
   bool json = false;
-  std::string root;  // "": the real one
+  bool is_service = false;  // called by the unit, and machnetd comes next
+  std::string root;         // "": the real one
   std::string command;
   std::string name;  // "": all
 };
@@ -65,6 +68,8 @@ class Command {
 
   bool load_config();
   Binder make_binder();
+  int bind_all(const std::vector<const config::NicConfig*>& chosen);
+  int tell(const std::vector<LeftRefusal>& failed, const std::vector<LeftRefusal>& refused);
   Result<UniqueFd> lock() const;
   Result<std::vector<SavedNic>> chosen_to_unbind() const;
   void say(LogLevel level, const std::string& nic, const std::string& line,
@@ -96,12 +101,16 @@ Binder Command::make_binder() {
                  .rename_wait_ms = program_.rename_wait_ms});
 }
 
-// False: errors were said. Without the file of the usual name there are no NICs.
+// False: there are errors, and they were said, or will be by machnetd, which reads the same file
+// next and ends with the exit code that systemd heeds. Without the file of the usual name there are
+// no NICs.
 bool Command::load_config() {
   const std::string& file = options_.config_file;
   if (!options_.config_given && access(file.c_str(), F_OK) != 0 && errno == ENOENT) return true;
   config::Loaded loaded = config::load_config(file);
-  for (const std::string& error : loaded.errors) fail("", error, log_id::kConfigRefused);
+  for (const std::string& error : loaded.errors) {
+    if (!options_.is_service) fail("", error, log_id::kConfigRefused);
+  }
   config_ = std::move(loaded.config);
   return loaded.errors.empty();
 }
@@ -148,7 +157,13 @@ int Command::status() {
 }
 
 int Command::bind() {
-  if (!load_config()) return kNicConfig;
+  if (options_.is_service) {
+    if (auto cleared = leave_refusals(root_, {}); !cleared) {
+      fail("", cleared.error());
+      return kNicFailed;
+    }
+  }
+  if (!load_config()) return options_.is_service ? kNicOk : kNicConfig;
   std::vector<const config::NicConfig*> chosen;
   for (const config::NicConfig& nic : config_.nics) {
     if (options_.name.empty() || nic.name == options_.name) chosen.push_back(&nic);
@@ -158,7 +173,7 @@ int Command::bind() {
                             "]; add one, or name a NIC that has one");
     return kNicConfig;
   }
-  if (chosen.empty()) {
+  if (chosen.empty() && !options_.is_service) {
     say_info("", options_.config_file + ": no [nic NAME]; nothing to bind");
     return kNicOk;
   }
@@ -169,14 +184,33 @@ int Command::bind() {
   }
   const auto noted = root_.note_boot_id();
   if (!noted) say(LogLevel::kWarning, "", noted.error(), nullptr);
+  return bind_all(chosen);
+}
+
+int Command::bind_all(const std::vector<const config::NicConfig*>& chosen) {
   Binder binder = make_binder();
-  bool all_taken = true;
+  std::vector<LeftRefusal> failed;
+  std::vector<LeftRefusal> refused;
   for (const config::NicConfig* nic : chosen) {
     const auto taken = binder.bind(config_, *nic);
-    if (!taken) fail(nic->name, taken.error(), log_id::kNicRefused);
-    all_taken = all_taken && taken.ok();
+    if (taken) continue;
+    const bool is_left = options_.is_service && binder.needs_operator();
+    (is_left ? refused : failed).push_back({nic->name, taken.error()});
   }
-  return all_taken ? kNicOk : kNicFailed;
+  return tell(failed, refused);
+}
+
+// Leaves it to machnetd to say what another try does not cure, unless there is more.
+int Command::tell(const std::vector<LeftRefusal>& failed, const std::vector<LeftRefusal>& refused) {
+  if (failed.empty()) {
+    const auto left = leave_refusals(root_, refused);
+    if (left || refused.empty()) return kNicOk;
+    fail("", left.error());
+  }
+  for (const auto* lines : {&refused, &failed}) {
+    for (const LeftRefusal& one : *lines) fail(one.nic, one.line, log_id::kNicRefused);
+  }
+  return kNicFailed;
 }
 
 Result<std::vector<SavedNic>> Command::chosen_to_unbind() const {
@@ -190,8 +224,13 @@ Result<std::vector<SavedNic>> Command::chosen_to_unbind() const {
 
 // By what was remembered, not by the configuration: that may have changed since, or be gone.
 int Command::unbind() {
+  if (options_.is_service) {
+    if (auto cleared = leave_refusals(root_, {}); !cleared) fail("", cleared.error());
+  }
   if (!exists(root_.state_dir)) {
-    say_info(options_.name, "no NIC was ever taken; nothing to give back");
+    if (!options_.is_service) {
+      say_info(options_.name, "no NIC was ever taken; nothing to give back");
+    }
     return kNicOk;
   }
   const auto locked = lock();
@@ -204,7 +243,7 @@ int Command::unbind() {
     fail(options_.name, chosen.error());
     return kNicFailed;
   }
-  if (chosen.value().empty()) {
+  if (chosen.value().empty() && !options_.is_service) {
     say_info(options_.name, (options_.name.empty() ? "no NIC was ever taken"
                                                    : "nic " + options_.name + ": was never taken") +
                                 "; nothing to give back");
@@ -212,6 +251,7 @@ int Command::unbind() {
   Binder binder = make_binder();
   bool all_given = true;
   for (const SavedNic& nic : chosen.value()) {
+    if (options_.is_service && Binder::holds_nothing(nic)) continue;
     const auto given = binder.unbind(nic);
     if (!given) fail(nic.name, given.error(), log_id::kNicNotGivenBack);
     all_given = all_given && given.ok();
@@ -238,10 +278,13 @@ int wrong_usage(const NicProgram& program, const std::string& line) {
 // -1: go on; otherwise the exit code.
 int parse_options(const std::vector<std::string>& args, const NicProgram& program,
                   Options* ret_options) {
-  static const option kOptions[] = {
-      {"config", required_argument, nullptr, 'c'}, {"json", no_argument, nullptr, 'j'},
-      {"root", required_argument, nullptr, 'r'},   {"version", no_argument, nullptr, 'v'},
-      {"help", no_argument, nullptr, 'h'},         {nullptr, 0, nullptr, 0}};
+  static const option kOptions[] = {{"config", required_argument, nullptr, 'c'},
+                                    {"json", no_argument, nullptr, 'j'},
+                                    {"root", required_argument, nullptr, 'r'},
+                                    {"version", no_argument, nullptr, 'v'},
+                                    {"service", no_argument, nullptr, 's'},
+                                    {"help", no_argument, nullptr, 'h'},
+                                    {nullptr, 0, nullptr, 0}};
   std::string program_name = "machnet-nic";
   std::vector<char*> argv = {program_name.data()};
   std::vector<std::string> copies = args;
@@ -262,6 +305,9 @@ int parse_options(const std::vector<std::string>& args, const NicProgram& progra
         break;
       case 'r':
         options.root = optarg;
+        break;
+      case 's':
+        options.is_service = true;
         break;
       case 'v':
         fprintf(program.out, "machnet-nic %s\n", program.version);
@@ -286,6 +332,9 @@ int parse_options(const std::vector<std::string>& args, const NicProgram& progra
   }
   if (words.size() == 2) options.name = words[1];
   if (options.json && takes_name) return wrong_usage(program, "--json goes with list and status");
+  if (options.is_service && !takes_name) {
+    return wrong_usage(program, "--service goes with bind and unbind");
+  }
   if (!options.root.empty() && !options.config_given) {
     options.config_file = options.root + config::kDefaultPath;
   }

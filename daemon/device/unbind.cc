@@ -25,6 +25,10 @@ void sleep_ms(int milliseconds) {
 
 }  // namespace
 
+bool Binder::holds_nothing(const SavedNic& saved) {
+  return saved.bound == Bound::kNo && saved.hugepages.empty() && !saved.noiommu_enabled;
+}
+
 Result<void> Binder::unbind(const SavedNic& saved) {
   SavedNic nic = saved;
   if (saved.boot_id != boot_id_) {
@@ -37,7 +41,7 @@ Result<void> Binder::unbind(const SavedNic& saved) {
     nic.hugepages.clear();
     return save_nic(world_.root, nic);
   }
-  if (saved.bound == Bound::kNo && saved.hugepages.empty() && !saved.noiommu_enabled) {
+  if (holds_nothing(saved)) {
     say(LogLevel::kInfo, nic.name, "is not taken; nothing to give back");
     return {};
   }

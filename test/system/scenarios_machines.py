@@ -144,6 +144,8 @@ def refuse_default_route(guest):
     said = guest.service_journal("--output=cat")
     check("default route" in said and "force = yes" in said, f"the refusal is not clear:\n{said}")
     check(nic.driver() == DRIVERS[0], "the NIC was taken nevertheless")
+    check(said.count("default route") == 1 and said.count("Starting machnet.service") == 1,
+          f"more than one line, or more than one start:\n{said}")
     say([line for line in said.splitlines() if "default route" in line][0])
     guest.run("systemctl", "stop", SERVICE, SOCKET, timeout=60)
     guest.run("systemctl", "reset-failed", SERVICE, code=None)

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
-// machnet-nic as machnet.service calls it: what it notes for machnetd, and the MESSAGE_IDs of what
-// it says.
+// machnet-nic as machnet.service calls it: what it leaves to machnetd to say, and the MESSAGE_IDs
+// of what it says itself.
 #include <cstring>
 
 #include "base/log_ids.h"
+#include "device/left_refusals.h"
 #include "unit/device/taken_nic.h"  // last
 
 namespace {
 
+using mn::device::left_refusals;
 using mn::test::host;
+using mn::test::kPci;
 using mn::test::saved;
 
+constexpr char kLeft[] = "run/machnet/refused";
 constexpr char kBootId[] = "run/machnet/boot_id";
 
 bool has_event(const char* id, const char* nic) {
@@ -20,10 +24,79 @@ bool has_event(const char* id, const char* nic) {
   return has;
 }
 
+void bind__leaves_what_only_an_operator_cures(void**) {
+  host->add_virtual("dp0");
+  host->set_net("dp0", "kind veth\nup yes\naddress 10.3.0.1/24\n");
+  host->config("[machnet]\nhugepages = no\n[nic dp0]\n[nic eth1]\n");
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  assert_int_equal(host->errors(), 0);  // machnetd says it
+  const auto left = left_refusals(host->root());
+  assert_int_equal(left.size(), 1);
+  assert_string_equal(left[0].nic.c_str(), "dp0");
+  assert_non_null(strstr(left[0].line.c_str(), "nic dp0: the interface is virtual (veth)"));
+  assert_non_null(strstr(left[0].line.c_str(), "mode = af_packet"));
+  // The end of the service: gives back what was taken, and forgets.
+  assert_int_equal(host->run({"--service", "unbind"}), 0);
+  assert_false(host->has(kLeft));
+  assert_string_equal(host->driver_of("pci", kPci).c_str(), "e1000e");
+  // By hand it is said at once, and the exit code says so.
+  assert_int_equal(host->run({"bind", "dp0"}), 1);
+  assert_int_equal(host->errors(), 1);
+  assert_true(has_event(mn::log_id::kNicRefused, "dp0"));
+  assert_false(host->has(kLeft));
+}
+
+void bind__leaves_each_kind_of_refusal(void**) {
+  host->set_net("eth1", std::string(mn::test::kNet) + "route default via 10.0.0.1\n");
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  assert_non_null(strstr(left_refusals(host->root())[0].line.c_str(), "default route"));
+  // It is over with the next try.
+  host->set_net("eth1", mn::test::kNet);
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  assert_int_equal(left_refusals(host->root()).size(), 0);
+  assert_true(has_event(mn::log_id::kNicTaken, "eth1"));
+}
+
+void bind__says_what_another_try_may_cure(void**) {
+  host->config("[machnet]\nhugepages = no\n[nic eth9]\n");
+  assert_int_equal(host->run({"--service", "bind"}), 1);
+  assert_said("error: nic eth9: there is no such NIC on this host");
+  assert_true(has_event(mn::log_id::kNicRefused, "eth9"));
+  assert_false(host->has(kLeft));
+  // With one of the other kind: both are said, and systemd tries again.
+  host->add_virtual("dp0");
+  host->config("[machnet]\nhugepages = no\n[nic dp0]\n[nic eth9]\n");
+  assert_int_equal(host->run({"--service", "bind"}), 1);
+  assert_int_equal(host->errors(), 2);
+  assert_said("error: nic dp0: the interface is virtual");
+  assert_false(host->has(kLeft));
+}
+
+void bind__leaves_the_errors_of_the_file(void**) {
+  host->write(kLeft, "eth1\tof the last time\n");
+  host->config("[nic eth1]\nmode = fast\n");
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  assert_string_equal(host->said().c_str(), "");
+  assert_false(host->has(kLeft));  // of the last time
+  assert_string_equal(host->driver_of("pci", kPci).c_str(), "e1000e");
+  assert_int_equal(host->run({"bind"}), 78);
+  assert_true(has_event(mn::log_id::kConfigRefused, "-"));
+}
+
+void unbind__is_silent_without_anything(void**) {
+  assert_int_equal(host->run({"--service", "unbind"}), 0);
+  assert_string_equal(host->said().c_str(), "");
+  assert_int_equal(host->run({"bind"}), 0);
+  assert_int_equal(host->run({"unbind"}), 0);
+  assert_true(has_event(mn::log_id::kNicGivenBack, "eth1"));
+  assert_int_equal(host->run({"--service", "unbind"}), 0);
+  assert_string_equal(host->said().c_str(), "");
+}
+
 void unbind__says_what_is_not_given_back(void**) {
   assert_int_equal(host->run({"bind"}), 0);
   host->write("unset-override-fails", "Device or resource busy\n");
-  assert_int_equal(host->run({"unbind"}), 1);
+  assert_int_equal(host->run({"--service", "unbind"}), 1);
   assert_true(has_event(mn::log_id::kNicNotGivenBack, "eth1"));
 }
 
@@ -31,12 +104,12 @@ void bind__every_way_of_taking_has_its_event(void**) {
   host->add_virtual("dp0");
   host->set_net("dp0", "kind veth\nup no\naddress 10.3.0.1/24\n");
   host->config("[machnet]\nhugepages = no\n[nic dp0]\nmode = af_packet\n[nic eth1]\n");
-  assert_int_equal(host->run({"bind"}), 0);
+  assert_int_equal(host->run({"--service", "bind"}), 0);
   assert_said("nic dp0: dp0 is taken, and stays with the kernel's driver");
   assert_said("nic eth1: 0000:03:00.0 is bound to vfio-pci, was e1000e");
   assert_true(has_event(mn::log_id::kNicTaken, "dp0"));
   assert_true(has_event(mn::log_id::kNicTaken, "eth1"));
-  assert_int_equal(host->run({"bind"}), 0);
+  assert_int_equal(host->run({"--service", "bind"}), 0);
   assert_said("is taken already");
   assert_true(has_event(mn::log_id::kNicTaken, "eth1"));
   assert_int_equal(host->run({"unbind"}), 0);
@@ -74,6 +147,11 @@ void boot_id__is_noted_for_machnetd(void**) {
 int main() {
   const CMUnitTest tests[] = {
 
+      HOST_TEST(bind__leaves_what_only_an_operator_cures),
+      HOST_TEST(bind__leaves_each_kind_of_refusal),
+      HOST_TEST(bind__says_what_another_try_may_cure),
+      HOST_TEST(bind__leaves_the_errors_of_the_file),
+      HOST_TEST(unbind__is_silent_without_anything),
       HOST_TEST(unbind__says_what_is_not_given_back),
       HOST_TEST(bind__every_way_of_taking_has_its_event),
       HOST_TEST(bind__hugepages_have_their_event),
