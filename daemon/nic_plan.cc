@@ -23,7 +23,10 @@ Capabilities needed_by(const std::string& mode) {
   // The verbs interface asks for both, for raw queues and for steering packets to them.
   if (mode == "bifurcated") return sockets | pinned;
   // Devices that are told physical addresses; the kernel shows those to CAP_SYS_ADMIN only.
-  if (mode == "uio_hv_generic") return capability(CAP_SYS_ADMIN) | pinned;
+  // The rings of VMBus are files of root's.
+  if (mode == "uio_hv_generic") {
+    return capability(CAP_SYS_ADMIN) | capability(CAP_DAC_OVERRIDE) | pinned;
+  }
   if (mode == "vfio-noiommu") return capability(CAP_SYS_ADMIN) | capability(CAP_SYS_RAWIO) | pinned;
   // The group's file says who may use the device, and the IOMMU what the device may reach.
   if (mode == "vfio-pci") return pinned;

@@ -79,8 +79,8 @@ Result<void> limit_capabilities(const std::vector<NicPlan>& plans) {
   const Capabilities missing = needed & ~held & ~capability(CAP_IPC_LOCK);
   if (missing != 0 && needed != ~Capabilities{0}) {
     log_warning(
-        "missing for these NICs: %s; add it to AmbientCapabilities= and "
-        "CapabilityBoundingSet= (systemctl edit machnet.service)",
+        "missing for these NICs: %s; `systemctl restart machnet` has machnet-nic ask systemd for "
+        "it",
         format_capabilities(missing).c_str());
   }
   if ((held & ~needed) == 0) return {};

@@ -21,6 +21,7 @@
 #include "device/left_refusals.h"
 #include "device/nic_report.h"
 #include "device/saved_nic.h"
+#include "device/unit_rights.h"
 
 namespace mn::device {
 
@@ -70,6 +71,7 @@ class Command {
   Binder make_binder();
   int bind_all(const std::vector<const config::NicConfig*>& chosen);
   int tell(const std::vector<LeftRefusal>& failed, const std::vector<LeftRefusal>& refused);
+  int ask_for_rights();
   Result<UniqueFd> lock() const;
   Result<std::vector<SavedNic>> chosen_to_unbind() const;
   void say(LogLevel level, const std::string& nic, const std::string& line,
@@ -184,7 +186,8 @@ int Command::bind() {
   }
   const auto noted = root_.note_boot_id();
   if (!noted) say(LogLevel::kWarning, "", noted.error(), nullptr);
-  return bind_all(chosen);
+  const int code = bind_all(chosen);
+  return code == kNicOk && options_.is_service ? ask_for_rights() : code;
 }
 
 int Command::bind_all(const std::vector<const config::NicConfig*>& chosen) {
@@ -211,6 +214,31 @@ int Command::tell(const std::vector<LeftRefusal>& failed, const std::vector<Left
     for (const LeftRefusal& one : *lines) fail(one.nic, one.line, log_id::kNicRefused);
   }
   return kNicFailed;
+}
+
+// For what is taken now, wherever that was asked for: machnetd drives what the configuration names.
+int Command::ask_for_rights() {
+  auto saved = load_saved_nics(root_);
+  if (!saved) {
+    fail("", saved.error());
+    return kNicFailed;
+  }
+  std::vector<SavedNic> taken;
+  for (const SavedNic& nic : saved.value()) {
+    if (nic.bound != Bound::kNo && nic.boot_id == root_.boot_id()) taken.push_back(nic);
+  }
+  const auto changed = put_unit_rights(root_, taken);
+  if (!changed) {
+    fail("", changed.error());
+    return kNicFailed;
+  }
+  if (changed.value()) {
+    say_info("", unit_rights(taken).empty()
+                     ? "machnet.service needs no more than its unit allows; systemd was told"
+                     : "machnet.service may do what these NICs need; systemd was told by " +
+                           unit_rights_path(root_));
+  }
+  return kNicOk;
 }
 
 Result<std::vector<SavedNic>> Command::chosen_to_unbind() const {

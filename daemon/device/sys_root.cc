@@ -104,8 +104,10 @@ SysRoot SysRoot::below(const std::string& directory) {
   root.dev = directory + "/dev";
   root.state_dir = directory + "/var/lib/machnet";
   root.run_dir = directory + "/run/machnet";
+  root.unit_dir = directory + "/run/systemd/system";
   root.driverctl = directory + "/bin/driverctl";
   root.modprobe = directory + "/bin/modprobe";
+  root.systemctl = directory + "/bin/systemctl";
   root.net_dir = directory + "/net";
   root.metadata_url = read_text(directory + "/metadata-url").value_or("");
   root.udevadm = "";

@@ -24,9 +24,11 @@ struct SysRoot {
   std::string proc = "/proc";
   std::string dev = "/dev";
   std::string state_dir = "/var/lib/machnet";
-  std::string run_dir = "/run/machnet";  // what a boot ends: root's to write
+  std::string run_dir = "/run/machnet";          // what a boot ends: root's to write
+  std::string unit_dir = "/run/systemd/system";  // likewise, for systemd to read
   std::string driverctl = "driverctl";  // without a slash: searched in the system's folders
   std::string modprobe = "modprobe";
+  std::string systemctl = "systemctl";
   std::string udevadm = "udevadm";       // empty: nobody sets owners of device files but us
   std::string service_user = "machnet";  // may open the devices; empty: whoever may anyway
   std::string net_dir;  // not empty: the kernel's network facts are files in it (FileKernelNet)
@@ -34,7 +36,7 @@ struct SysRoot {
   std::string state_group = "machnet";  // may read the state; empty: nobody but the owner
 
   // All of it below `directory`: DIR/sys, DIR/proc, DIR/dev, DIR/var/lib/machnet,
-  // DIR/run/machnet, DIR/bin/{driverctl,modprobe}, DIR/net, and
+  // DIR/run/machnet, DIR/run/systemd/system, DIR/bin/{driverctl,modprobe,systemctl}, DIR/net, and
   // what the file DIR/metadata-url says, if there is one.
   static SysRoot below(const std::string& directory);
 

@@ -103,6 +103,7 @@ def installed(tree, calls):
     tree.write("etc/machnet.conf", "[nic eth1]\n")
     tree.write(CARD, "name = eth1\n")
     tree.write("run/machnet/machnet.sock", "")
+    tree.write("run/systemd/system/machnet.service.d/machnet-nic.conf", "[Service]\n")
 
 
 def upgraded(tree, calls):

@@ -1,10 +1,79 @@
 # SPDX-License-Identifier: MIT
 """What the service may do, and what it gets to know, when a NIC needs more than its unit file says."""
+import re
+
 from bed import NIC, SERVICE, Bed, interrupt
 from harness import check, say
 from scenarios_life import expect_driven, scenario, SCENARIOS  # noqa: F401
 
+FAKE = "/root/fake"  # a machine on Hyper-V, for machnet-nic --root
+UUID = "000d3a6e-1234-5678-9abc-def012345678"
+CAP_SYS_ADMIN = 21
+DROP_IN = f"/run/systemd/system/{SERVICE}.d/machnet-nic.conf"
 RULES = f"/etc/systemd/system/{SERVICE}.d"
+MACHINE = f"""set -e
+cd {FAKE}
+device=sys/devices/vmbus/{UUID}
+mkdir -p $device/net/eth2 sys/bus/vmbus/devices sys/bus/vmbus/drivers/hv_netvsc sys/class/net sys/module \\
+  proc/sys/kernel/random var/lib/machnet run/machnet run/systemd net bin etc
+ln -s {FAKE}/sys/bus/vmbus/drivers/hv_netvsc $device/driver
+ln -s {FAKE}/sys/bus/vmbus $device/subsystem
+ln -s {FAKE}/$device sys/bus/vmbus/devices/{UUID}
+ln -s {FAKE}/$device $device/net/eth2/device
+ln -s {FAKE}/$device/net/eth2 sys/class/net/eth2
+echo '{{f8615163-df3e-46c5-913f-f2d2f965ed0e}}' >$device/class_id
+echo '(null)' >$device/driver_override
+echo boot >proc/sys/kernel/random/boot_id
+printf 'mac 00:0d:3a:11:22:33\\nmtu 1500\\nup yes\\naddress 10.4.0.4/24\\n' >net/eth2
+printf '#!/bin/sh\\nexit 0\\n' >bin/modprobe
+cat >bin/driverctl <<'END'
+#!/bin/sh
+mkdir -p {FAKE}/sys/bus/vmbus/drivers/uio_hv_generic
+ln -sfn {FAKE}/sys/bus/vmbus/drivers/uio_hv_generic {FAKE}/sys/devices/vmbus/{UUID}/driver
+END
+chmod 755 bin/*
+# These two are the real ones.
+ln -s /usr/bin/systemctl bin/systemctl
+ln -s /run/systemd/system run/systemd/system
+"""
+
+
+def bounding_set(machine):
+    with open(f"/proc/{machine.main_pid()}/status") as file:
+        return int(re.search(r"CapBnd:\s+(\w+)", file.read())[1], 16)
+
+
+@scenario("af_packet")
+def rights(setup, mode):
+    """A NIC on VMBus: the same start that takes it gives the service the rights for it, and later ones take them."""
+    bed = Bed(setup, mode, names="A")
+    machine = bed.a
+    machine.configure()
+    machine.run("mkdir", FAKE)
+    machine.run("bash", "-c", MACHINE)
+    machine.write(f"{FAKE}/etc/machnet.conf", "[machnet]\nhugepages = no\n[nic eth2]\n")
+    machine.write(f"{RULES}/fake.conf",
+                  f"[Service]\nExecStartPre=+/usr/sbin/machnet-nic --root {FAKE} --service bind\n")
+    machine.run("systemctl", "daemon-reload")
+    for turn in ("first", "second"):
+        machine.start_service()
+        check(machine.exists(DROP_IN), f"no {DROP_IN}:\n{machine.service_journal()}")
+        # This very process, not the next one.
+        check(bounding_set(machine) >> CAP_SYS_ADMIN & 1, f"the {turn} start does not have CAP_SYS_ADMIN")
+        check("cap_sys_admin" in machine.show(SERVICE, "AmbientCapabilities"), "systemctl show does not show it")
+        check(UUID in machine.show(SERVICE, "ReadWritePaths"), "its files in sysfs are not among ReadWritePaths=")
+        check(machine.show(SERVICE, "NeedDaemonReload") == "no", "systemd was not told")
+        check(machine.restarts() == 0, f"{machine.restarts()} restarts")
+        expect_driven(machine)
+        machine.stop_service()
+    say([line for line in machine.service_journal("--output=cat").splitlines() if "may do what" in line][0])
+    # Not needed any more: gone with the next start.
+    machine.run("rm", f"{RULES}/fake.conf")
+    machine.start_service()
+    check(not machine.exists(DROP_IN), f"{DROP_IN} outlived what it was for")
+    check(not bounding_set(machine) >> CAP_SYS_ADMIN & 1, "the service still has CAP_SYS_ADMIN")
+    machine.stop_service()
+    bed.finish()
 
 
 @scenario("af_packet")

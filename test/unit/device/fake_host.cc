@@ -91,6 +91,15 @@ esac
 exit 0
 )sh";
 
+// The file systemctl-fails makes it fail.
+constexpr char kSystemctl[] = R"sh(#!/bin/sh
+root=$(cd "$(dirname "$0")/.." && pwd)
+echo "systemctl $*" >>"$root/calls"
+[ -f "$root/systemctl-fails" ] || exit 0
+echo "Transport endpoint is not connected" >&2
+exit 1
+)sh";
+
 // Modules that are missing have a file in no-modules.
 constexpr char kModprobe[] = R"sh(#!/bin/sh
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -136,6 +145,8 @@ FakeHost::FakeHost() {
   write("bin/modprobe", kModprobe);
   chmod(path("bin/driverctl").c_str(), 0755);
   chmod(path("bin/modprobe").c_str(), 0755);
+  write("bin/systemctl", kSystemctl);
+  chmod(path("bin/systemctl").c_str(), 0755);
 }
 
 FakeHost::~FakeHost() {

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
-// machnet-nic as machnet.service calls it: what it leaves to machnetd to say, and the MESSAGE_IDs
-// of what it says itself.
+// machnet-nic as machnet.service calls it: what it leaves to machnetd to say, what it asks systemd
+// for, and the MESSAGE_IDs of what it says itself.
 #include <cstring>
 
 #include "base/log_ids.h"
 #include "device/left_refusals.h"
+#include "device/unit_rights.h"
 #include "unit/device/taken_nic.h"  // last
 
 namespace {
 
 using mn::device::left_refusals;
+using mn::device::SavedNic;
 using mn::test::host;
 using mn::test::kPci;
 using mn::test::saved;
 
+constexpr char kUuid[] = "000d3a6e-1234-5678-9abc-def012345678";
+constexpr char kDropIn[] = "run/systemd/system/machnet.service.d/machnet-nic.conf";
 constexpr char kLeft[] = "run/machnet/refused";
 constexpr char kBootId[] = "run/machnet/boot_id";
 
@@ -131,6 +135,72 @@ void bind__hugepages_have_their_event(void**) {
   assert_true(has_event(mn::log_id::kHugepages, "eth1"));
 }
 
+void rights__of_hyperv(void**) {
+  host->add_vmbus(kUuid, "eth2");
+  host->set_net("eth2", "up yes\naddress 10.4.0.4/24\n");
+  host->config("[machnet]\nhugepages = no\n[nic eth2]\n");
+  assert_int_equal(host->run({"bind"}), 0);
+  assert_false(host->has(kDropIn));  // by hand it is nobody's business
+  host->forget_calls();
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  const std::string text = host->read(kDropIn);
+  for (const char* line : {"eth2 (uio_hv_generic)\n", "\n[Service]\n",
+                           "\nAmbientCapabilities=CAP_DAC_OVERRIDE CAP_SYS_ADMIN\n",
+                           "\nCapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_SYS_ADMIN\n"}) {
+    assert_non_null(strstr(text.c_str(), line));
+  }
+  assert_non_null(
+      strstr(text.c_str(),
+             (std::string("\nReadWritePaths=-/sys/bus/vmbus/devices/") + kUuid + "\n").c_str()));
+  mn::test::expect_calls("systemctl daemon-reload\n");
+  // Nothing to be told when nothing changed.
+  host->forget_calls();
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  mn::test::expect_calls("");
+  // The service's end leaves it: nobody has these rights then.
+  assert_int_equal(host->run({"--service", "unbind"}), 0);
+  assert_true(host->has(kDropIn));
+  // Nothing of it for other NICs.
+  host->config("[machnet]\nhugepages = no\n[nic eth1]\n");
+  host->forget_calls();
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  assert_false(host->has(kDropIn));
+  assert_false(host->has("run/systemd/system/machnet.service.d"));
+  assert_non_null(strstr(host->calls().c_str(), "systemctl daemon-reload\n"));
+}
+
+void rights__when_systemd_cannot_be_told(void**) {
+  host->add_vmbus(kUuid, "eth2");
+  host->set_net("eth2", "up yes\naddress 10.4.0.4/24\n");
+  host->config("[machnet]\nhugepages = no\n[nic eth2]\n");
+  host->write("systemctl-fails", "");
+  assert_int_equal(host->run({"--service", "bind"}), 1);
+  assert_said("systemctl daemon-reload` failed (exit code 1): Transport endpoint is not connected");
+}
+
+void rights__of_each_mode(void**) {
+  SavedNic nic;
+  nic.name = "n\x1b[0m";
+  for (const char* mode : {"vfio-pci", "bifurcated", "af_xdp", "af_packet", "pci"}) {
+    nic.mode = mode;
+    assert_string_equal(mn::device::unit_rights({nic}).c_str(), "");
+  }
+  nic.mode = "vfio-noiommu";
+  const std::string text = mn::device::unit_rights({nic});
+  assert_non_null(strstr(text.c_str(), "\nAmbientCapabilities=CAP_SYS_ADMIN CAP_SYS_RAWIO\n"));
+  assert_null(strstr(text.c_str(), "ReadWritePaths"));
+  assert_null(strchr(text.c_str(), '\x1b'));
+  SavedNic other;
+  other.name = "eth2";
+  other.mode = "pci";
+  other.bus = mn::device::Bus::kVmbus;
+  other.device = kUuid;
+  const std::string both = mn::device::unit_rights({nic, other});
+  assert_non_null(
+      strstr(both.c_str(), "\nAmbientCapabilities=CAP_DAC_OVERRIDE CAP_SYS_ADMIN CAP_SYS_RAWIO\n"));
+  assert_non_null(strstr(both.c_str(), kUuid));
+}
+
 void boot_id__is_noted_for_machnetd(void**) {
   assert_int_equal(host->run({"bind"}), 0);
   const auto root = host->root();
@@ -155,6 +225,9 @@ int main() {
       HOST_TEST(unbind__says_what_is_not_given_back),
       HOST_TEST(bind__every_way_of_taking_has_its_event),
       HOST_TEST(bind__hugepages_have_their_event),
+      HOST_TEST(rights__of_hyperv),
+      HOST_TEST(rights__when_systemd_cannot_be_told),
+      cmocka_unit_test(rights__of_each_mode),
       HOST_TEST(boot_id__is_noted_for_machnetd),
   };
   return cmocka_run_group_tests_name("service_step", tests, nullptr, nullptr);
