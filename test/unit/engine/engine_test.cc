@@ -35,10 +35,16 @@ class ListPort final : public NicPort {
   std::deque<Bytes> incoming;
   std::vector<Bytes> sent;
 
-  ListPort() { facts_.mac = kOurMac; }
+  size_t asked = 0;  // frames, by the last rx_burst
+
+  explicit ListPort(uint16_t mtu = 1500) {
+    facts_.mac = kOurMac;
+    facts_.mtu = mtu;
+  }
   const NicFacts& facts() const override { return facts_; }
   size_t rx_burst(std::span<RxFrame> frames) override {
     size_t n = 0;
+    asked = frames.size();
     while (n < frames.size() && !incoming.empty()) {
       held_.push_back(std::move(incoming.front()));
       incoming.pop_front();
@@ -169,6 +175,19 @@ Bytes udp(Mac destination, Ipv4 source_ip, Ipv4 destination_ip, const Bytes& pay
   wire::finish_udp_checksum(frame);
   if (frame.size() < 60) frame.resize(60);
   return frame;
+}
+
+// Vector drivers give nothing to who asks for fewer than 8, and floor what they are asked for.
+void receive__bursts_are_what_vector_drivers_can_give(void**) {
+  for (const int mtu : {576, 1500, 4000, 9000, 9600}) {
+    ListPort port(static_cast<uint16_t>(mtu));
+    ipc::EngineCounters counters{};
+    Engine engine(EngineConfig{}, &port, &counters, -1);
+    engine.poll_once(Instant{1'000'000'000});
+    assert_true(port.asked >= 8 && port.asked <= kBurstMax);
+    assert_int_equal(port.asked % 8, 0);
+    assert_true(port.asked == 8 || port.asked * static_cast<size_t>(mtu) <= 48 * 1024);
+  }
 }
 
 void receive__arp_request_is_answered(void** state) {
@@ -389,6 +408,7 @@ void stop__is_answered(void** state) {
 
 int main() {
   const CMUnitTest tests[] = {
+      cmocka_unit_test(receive__bursts_are_what_vector_drivers_can_give),
       MN_ENGINE_TEST(receive__arp_request_is_answered),
       MN_ENGINE_TEST(receive__impossible_addresses_are_dropped),
       MN_ENGINE_TEST(receive__broken_packets_are_counted_by_kind),
