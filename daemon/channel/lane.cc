@@ -150,12 +150,13 @@ void Lane::free_slot(uint32_t slot) {
   publish_flows();
 }
 
-inline void Lane::note(uint32_t pushed) {
+inline void Lane::note(uint32_t pushed, uint32_t useful) {
   if (news_ == 0 && news_head_ != nullptr) {
     news_next_ = *news_head_;
     *news_head_ = this;
   }
   news_ |= pushed;
+  useful_ |= useful;
 }
 
 Lane* Lane::next_news(Lane** head) {
@@ -164,14 +165,16 @@ Lane* Lane::next_news(Lane** head) {
   return lane;
 }
 
-void Lane::ring_application() {
+uint32_t Lane::ring_application() {
   const uint32_t pushed = news_;
-  news_ = 0;
-  if (!ipc::wake_needed(&header_->application, pushed)) return;
+  const uint32_t useful = useful_;
+  news_ = useful_ = 0;
+  if (!ipc::wake_needed(&header_->application, pushed)) return useful;
   const uint64_t one = 1;
   // EAGAIN: the application has not read what was rung before, so it is awake or about to be.
   [[maybe_unused]] const ssize_t sent =
       send(bell_fd_, &one, sizeof one, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return useful;
 }
 
 transport::FlowRef Lane::flow_reserve(uint32_t handle, const FourTuple& tuple) {
@@ -227,7 +230,7 @@ void Lane::rx_deliver(transport::FlowRef flow, const transport::RxSegment& segme
                  .c = bundle ? uint32_t{segment.message_count} << 16 : 0,
                  .word = ipc::entry_word(bundle ? ipc::kDeliverBundle : ipc::kDeliverSegment,
                                          segment.flags, segment.length)});
-  note(ipc::kWakeEntries);
+  note(ipc::kWakeEntries, (segment.flags & ipc::kLastSegment) != 0 ? ipc::kWakeEntries : 0);
 }
 
 void Lane::rx_discard(transport::BufferIndex buffer) {

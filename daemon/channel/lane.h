@@ -56,7 +56,9 @@ class Lane final : public transport::MessageStore {
   void link_news(Lane** head) { news_head_ = head; }
   // Takes the first lane off a news list; nullptr: none. Then call ring_application on it.
   static Lane* next_news(Lane** head);
-  void ring_application();
+  // Rings if the application sleeps and waits for what was pushed since the last time. Returns what
+  // that was, ipc::kWakeX, but for entries that the program gets nothing from: parts of messages.
+  uint32_t ring_application();
   void announce_sleep() { ipc::sleep_announce(&header_->engine); }
   void end_sleep() { ipc::sleep_end(&header_->engine); }
 
@@ -109,8 +111,10 @@ class Lane final : public transport::MessageStore {
   uint8_t* tx_data_;
   uint8_t* rx_data_;
   ipc::FlowSlot* flows_;
-  void note(uint32_t pushed);
-  uint32_t news_ = 0;  // ipc::kWakeX of what was pushed since ring_application
+  void note(uint32_t pushed) { note(pushed, pushed); }
+  void note(uint32_t pushed, uint32_t useful);
+  uint32_t news_ = 0;    // ipc::kWakeX of what was pushed since ring_application
+  uint32_t useful_ = 0;  // the same without parts of messages
   Lane* news_next_ = nullptr;
   Lane** news_head_ = nullptr;
   uint32_t rx_free_count_ = 0;

@@ -85,12 +85,11 @@ size_t Engine::poll_once(Instant now) {
   transmit_idle_ = sent == 0 && sender_.idle();
   work += sent;
   work += report(now);
-  if (*lanes_.news_head() != nullptr) {
+  if (ring_applications()) {
     applications_turn_ = true;
   } else if (submitted > 0) {
     applications_turn_ = false;
   }
-  ring_applications();
 
   polls_++;
   if (work > 0) {
@@ -256,14 +255,19 @@ size_t Engine::send_host_frames(Instant now) {
 
 // ---- Doorbells and counters --------------------------------------------------------------------
 
-void Engine::ring_applications() {
-  while (Lane* lane = Lane::next_news(lanes_.news_head())) lane->ring_application();
-  if (!events_pushed_) return;
-  events_pushed_ = false;
-  const uint64_t one = 1;
-  if (notify_fd_ >= 0) {
-    [[maybe_unused]] const ssize_t n = write(notify_fd_, &one, sizeof one);
+// True: an application has got something to do. Room for its next messages is that only when
+// nothing is left of those before.
+bool Engine::ring_applications() {
+  uint32_t news = 0;
+  while (Lane* lane = Lane::next_news(lanes_.news_head())) news |= lane->ring_application();
+  if (events_pushed_) {
+    events_pushed_ = false;
+    const uint64_t one = 1;
+    if (notify_fd_ >= 0) {
+      [[maybe_unused]] const ssize_t n = write(notify_fd_, &one, sizeof one);
+    }
   }
+  return (news & ipc::kWakeEntries) != 0 || (news != 0 && transmit_idle_);
 }
 
 void Engine::publish_counters(Instant) {

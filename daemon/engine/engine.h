@@ -91,7 +91,7 @@ class Engine {
   size_t loop_back(Instant now);
   size_t send_frame(Instant now, uint8_t* frame);
   size_t send_host_frames(Instant now);
-  void ring_applications();
+  bool ring_applications();
   void publish_counters(Instant now);
   bool is_local(Ipv4 ip) const {
     return ip == config_.address || (config_.serves_loopback && (ip >> 24) == 127);

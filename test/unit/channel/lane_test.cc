@@ -319,6 +319,30 @@ void ring_application__only_a_sleeper_that_wants_it_is_woken(void** state) {
   assert_true(readable(f.channel->application_fd()));
 }
 
+// The engine gives the processor to applications for what they can use.
+void ring_application__parts_of_messages_are_no_news_to_the_program(void** state) {
+  Fixture& f = fixture(state);
+  mn::Lane* news = nullptr;
+  f.lane->link_news(&news);
+  const uint32_t flow = f.lane->flow_reserve(1, {});
+  f.lane->flow_accepted(flow);
+  assert_int_equal(f.lane->ring_application(), ipc::kWakeEntries);
+  const uint8_t byte = 0;
+  const uint32_t first = f.lane->rx_put({&byte, 1});
+  f.lane->rx_deliver(flow, {.buffer = first, .length = 1, .flags = ipc::kFirstSegment});
+  assert_int_equal(f.lane->ring_application(), 0);
+  const uint32_t last = f.lane->rx_put({&byte, 1});
+  f.lane->rx_deliver(flow, {.buffer = last, .length = 1, .flags = ipc::kLastSegment});
+  assert_int_equal(f.lane->ring_application(), ipc::kWakeEntries);
+
+  f.segment(flow, 0, 1);
+  Submission s;
+  assert_true(f.lane->next_submission(&s));
+  f.lane->tx_done(0);
+  assert_int_equal(f.lane->ring_application(), ipc::kWakeSpace);
+  assert_int_equal(f.lane->ring_application(), 0);
+}
+
 // The flags of an open file belong to all who hold it: the engine must not count on O_NONBLOCK.
 void ring_application__never_waits_for_an_application_that_does_not_read(void** state) {
   Fixture& f = fixture(state);
@@ -337,7 +361,6 @@ void ring_application__never_waits_for_an_application_that_does_not_read(void** 
   assert_true(readable(fd));
 }
 
-// An application that writes as fast as the engine reads.
 // Entries of no flow must not hold the engine, however many there are; a good one now and then buys
 // no more of them.
 void next_submission__stale_entries_are_skipped_up_to_a_limit(void** state) {
@@ -390,6 +413,7 @@ int main() {
       MN_LANE_TEST(flow_ended__without_a_reason_tells_nobody),
       MN_LANE_TEST(rx_put__full_pool_is_refused),
       MN_LANE_TEST(ring_application__only_a_sleeper_that_wants_it_is_woken),
+      MN_LANE_TEST(ring_application__parts_of_messages_are_no_news_to_the_program),
       MN_LANE_TEST(ring_application__never_waits_for_an_application_that_does_not_read),
       MN_LANE_TEST(next_submission__stale_entries_are_skipped_up_to_a_limit),
   };
