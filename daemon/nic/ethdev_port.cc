@@ -219,8 +219,12 @@ void EthdevPort::run_driver_timers() {
   rte_timer_alt_manage(0, &main_lcore, 1, run_timer);
 }
 
+// A link that is down for the first time may be about to come: the driver joins its peer on a
+// thread of its own, and a restart meanwhile would take the queues away under it.
 void EthdevPort::restart_if_down() {
-  if (link_up_.load(std::memory_order_relaxed)) return;
+  const bool was_down = was_down_;
+  was_down_ = !link_up_.load(std::memory_order_relaxed);
+  if (!was_down || !was_down_) return;
   if (is_started_) rte_eth_dev_stop(setup_.port_id);
   is_started_ = rte_eth_dev_start(setup_.port_id) == 0;
   set_link(read_link());

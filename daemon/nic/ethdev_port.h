@@ -68,6 +68,7 @@ class EthdevPort final : public NicPort {
   WakeTrust wake_trust_;
   // As of the last service or failed send. Relaxed: the news is all there is to it.
   std::atomic<bool> link_up_{true};
+  bool was_down_ = false;  // at the last service
   bool is_started_ = true;
   uint64_t own_rx_dropped_ = 0;
   uint64_t own_tx_dropped_ = 0;
