@@ -50,21 +50,23 @@ class Kernel:
 
 
 class Machnet:
-    def __init__(self, mode, *flags, mtu=0):
+    def __init__(self, mode, *flags, mtu=0, zero_copy=False):
         self.mode = mode
+        self.zero_copy = zero_copy  # memif's client lends its packet buffers to the server
         self.mtu = mtu
         self.flags = list(flags)
         self.polls = "--wait" not in flags
         self.daemons = []
 
     def mode_of(self, host):
-        if self.mode != "memif":
+        if not self.mode.startswith("memif"):
             return self.mode
         path = os.path.join(self.lab.directory, "memif.sock")
         role = "server" if host == "a" else "client"
         buffer_size = f",bsize={(self.mtu + 14 + 63) // 64 * 64}" if self.mtu > 1500 else ""
         # A ring of 64: the driver goes round its buffers, so a longer one is a larger part of the cache.
-        return f"vdev:net_memif0,role={role},socket={path},socket-abstract=no,rsize=6{buffer_size}"
+        zero_copy = ",zero-copy=yes" if self.zero_copy and role == "client" else ""
+        return f"vdev:net_memif0,role={role},socket={path},socket-abstract=no,rsize=6{buffer_size}{zero_copy}"
 
     def open(self, lab):
         self.lab = lab
@@ -96,6 +98,7 @@ def stacks():
         "machnet af_xdp": Machnet("af_xdp"),
         "machnet memif": Machnet("memif"),
         "machnet memif, mtu 9000": Machnet("memif", mtu=9000),
+        "machnet memif, mtu 9000, zero-copy": Machnet("memif", mtu=9000, zero_copy=True),
         "machnet af_packet, wait": Machnet("af_packet", "--wait"),
         "machnet memif, wait": Machnet("memif", "--wait"),
         "TCP, polling": Kernel("tcp", "--poll"),

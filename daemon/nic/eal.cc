@@ -140,6 +140,7 @@ std::vector<std::string> arguments_for(const EalSettings& settings) {
     arguments.insert(arguments.end(),
                      {"--no-huge", "--no-shconf", "-m", std::to_string(megabytes)});
   }
+  if (settings.single_file_segments) arguments.push_back("--single-file-segments");
   if (settings.bus_devices.empty()) {
     arguments.push_back("--no-pci");
   }

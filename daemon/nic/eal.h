@@ -15,9 +15,10 @@ namespace mn::nic {
 
 struct EalSettings {
   bool use_hugepages = false;
-  uint64_t memory_bytes = 64 << 20;        // fixed at the start without hugepages, unused with
-  std::vector<std::string> libraries;      // bus_vdev, mempool_ring, net_memif, ...
-  bool load_all_drivers = false;           // whatever is installed (a PCI device nobody knows)
+  uint64_t memory_bytes = 64 << 20;    // fixed at the start without hugepages, unused with
+  std::vector<std::string> libraries;  // bus_vdev, mempool_ring, net_memif, ...
+  bool single_file_segments = false;   // one file for all of its memory: memif shares that
+  bool load_all_drivers = false;       // whatever is installed (a PCI device nobody knows)
   // PCI addresses and VMBus UUIDs of the devices allowed; none: no such bus at all.
   std::vector<std::string> bus_devices;
 };

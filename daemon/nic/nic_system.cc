@@ -123,6 +123,10 @@ Result<EalSettings> plan_eal(const NicSystemSettings& wanted,
   for (const EthdevSettings& device : devices) {
     needed += buffer_memory(device.mode.kind, device.mtu, device.queues);
     for (const std::string& library : libraries_for(device.mode)) libraries.insert(library);
+    std::string value;
+    if (argument_value(device.mode.arguments, "zero-copy", &value) && value == "yes") {
+      eal.single_file_segments = true;  // memif's client refuses to share memory in many files
+    }
     if (device.bus_device.empty()) continue;
     eal.bus_devices.push_back(device.bus_device);
     if (device.mode.kind != NicMode::Kind::kPci) continue;
