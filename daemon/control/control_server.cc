@@ -25,7 +25,7 @@ namespace {
 
 constexpr int kAcceptsPerTurn = 16;
 constexpr int kSessionsPerTurn = 64;  // one message of each
-constexpr uint32_t kDeniedMax = 64;   // connections beyond the limit that are told so
+constexpr uint32_t kDeniedMax = 64;   // connections beyond a limit that are told so
 
 // Answers of engines before new work; requests of sessions before new sessions.
 constexpr int64_t kEnginePriority = -10;
@@ -213,9 +213,12 @@ void ControlServer::Impl::admit(UniqueFd fd) {
   }
   session->start();
   const bool allowed = peer_allowed(session->peer(), socket_->policy(), geteuid());
-  const bool has_room = connections_.size() <= settings_.connections &&
-                        (uid == 0 || of_user <= settings_.connections_per_user);
-  if (connections_.size() > settings_.connections + kDeniedMax) {
+  const uint32_t user_max = uid == 0  ? UINT32_MAX - kDeniedMax
+                            : allowed ? settings_.connections_per_user
+                                      : 0;
+  const bool has_room = connections_.size() <= settings_.connections && of_user <= user_max;
+  // Those that are told stay until they have read it; so many of a user do not fill the service.
+  if (connections_.size() > settings_.connections + kDeniedMax || of_user > user_max + kDeniedMax) {
     session->stop(EDQUOT, "too many connections");
   } else if (!allowed) {
     session->deny({EACCES, "user " + std::to_string(uid) +

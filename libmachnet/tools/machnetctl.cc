@@ -98,7 +98,8 @@ std::string mac(const uint8_t (&bytes)[6]) {
   return text;
 }
 
-// Of a process that may be gone, or in another PID namespace.
+// Of a process that may be gone, or in another PID namespace. It chose its name itself, which must
+// not move the cursor of whoever looks.
 std::string command_of(int32_t pid) {
   char path[32];
   snprintf(path, sizeof(path), "/proc/%d/comm", pid);
@@ -108,6 +109,9 @@ std::string command_of(int32_t pid) {
   const bool got = fgets(name, sizeof(name), file) != nullptr;
   fclose(file);
   name[strcspn(name, "\n")] = '\0';
+  for (char* c = name; *c != '\0'; c++) {
+    if (*c < ' ' || *c > '~') *c = '?';
+  }
   return got && name[0] != '\0' ? name : "-";
 }
 

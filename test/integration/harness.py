@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import time
+import traceback
 
 import control_socket
 
@@ -41,6 +42,27 @@ def sh(*args, must=True):
     if must and done.returncode != 0:
         raise Failure(f"{' '.join(args)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def as_user(uid, work):
+    """What `work` says, in a child of that user, which holds what it has until the test ends."""
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.write(write_end, work().encode())
+            time.sleep(300)
+        except Exception:
+            traceback.print_exc()
+        finally:  # whatever happened: only the parent goes on
+            os._exit(1)
+    os.close(write_end)
+    with os.fdopen(read_end) as answer:
+        text = os.read(answer.fileno(), 4096).decode()
+    check(text, f"what user {uid} did went wrong")
+    return text
 
 
 class Build:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Scenarios with a hostile application: in its channel's memory, and on the control socket."""
 import array
+import ctypes
 import os
 import random
+import select
 import socket
 import struct
 import time
 
 from control_socket import HELLO, SIZE, dial, greeted, message
-from harness import Bed, check, say
+from harness import Bed, as_user, check, say
 from scenarios_traffic import result, server_result
 
 SCENARIOS = {}
@@ -253,6 +255,38 @@ def garbage_on_the_socket(build, mode):
     bystanders.check_alive("attach and vanish")
     result(bed.a.app("ping", remote=bed.b.address, port=900, count=100), 20)
     bystanders.finish()
+    bed.finish()
+
+
+@scenario("none")
+def connections_of_one_user(build, mode):
+    """A user that opens connections without end gets its share of them and no more; nor does its name move a cursor."""
+    bed = Bed(build, mode, daemons=False)
+    bed.a.start_daemon(extra_machnet="socket_mode = 0666\nchannels_per_user = 1\n")  # 64 connections
+    held = []
+
+    def crowd():
+        ctypes.CDLL(None).prctl(15, b"\x1b[31m\xffevil", 0, 0, 0)  # PR_SET_NAME
+        first = greeted(bed.a.socket_path)
+        first.send(message(2))
+        first.recv(SIZE)
+        held.append(first)
+        for _ in range(400):
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            s.connect(bed.a.socket_path)
+            held.append(s)
+        time.sleep(0.5)
+        ready = select.poll()
+        for s in held:
+            ready.register(s, 0)
+        return str(len(held) - len(ready.poll(0)))  # those that were hung up on
+
+    alive = int(as_user(60001, crowd))
+    say(f"{alive} of 401 connections live")
+    check(64 <= alive <= 128, f"{alive} connections of one user")
+    check(as_user(60002, lambda: greeted(bed.a.socket_path) and "served") == "served", "another user is kept out")
+    said = bed.a.run([build.tool("machnetctl")]).expect_exit(0, 5)
+    check("?[31m?evil" in said and "\x1b" not in said, f"machnetctl prints what a program is called: {said!r}")
     bed.finish()
 
 

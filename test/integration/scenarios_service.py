@@ -10,7 +10,7 @@ import threading
 import time
 
 import control_socket
-from harness import HERE, Bed, check, patience, say, sh
+from harness import HERE, Bed, as_user, check, patience, say, sh
 from manager import Manager, StoppedThread
 from scenarios_traffic import result, server_result
 
@@ -41,25 +41,17 @@ def stop(manager, code=0, within=2.5):
 
 
 def attach_as(path, uid):
-    """A channel of that user, in a child: its error (0: it has it) and reason. Held until the test ends."""
-    read_end, write_end = os.pipe()
-    if os.fork() == 0:
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
+    """A channel of that user: its error (0: it has it) and reason. Held until the test ends."""
+    held = []
+
+    def attach():
         session = control_socket.greeted(path)
+        held.append(session)
         session.send(control_socket.message(2, sequence=2))
         reply = session.recv(control_socket.SIZE)
-        error = int.from_bytes(reply[12:16], "little")
-        reason = reply[352:].split(b"\0")[0].decode()
-        os.write(write_end, f"{error} {reason}".encode())
-        time.sleep(300)
-        os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end) as answer:
-        text = os.read(answer.fileno(), 4096).decode()
-    check(text, f"user {uid} got no answer")
-    error, _, reason = text.partition(" ")
+        return f"{int.from_bytes(reply[12:16], 'little')} {reply[352:].split(bytes(1))[0].decode()}"
+
+    error, _, reason = as_user(uid, attach).partition(" ")
     return int(error), reason
 
 
