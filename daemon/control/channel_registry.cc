@@ -24,6 +24,11 @@ Outcome over_quota(uid_t uid, uint64_t limit, const char* what, const char* key)
                       ", which is the limit (" + key + " in the service's configuration)"};
 }
 
+// The limit may have been lowered below what is in use.
+bool exceeds(uint64_t more, uint64_t in_use, uint64_t limit) {
+  return in_use > limit || more > limit - in_use;
+}
+
 // Counts the answers of several engines; the last one calls `done` with the first error.
 struct Gathered {
   size_t left = 0;
@@ -45,7 +50,7 @@ Outcome ChannelRegistry::check_quota(uid_t uid, uint64_t memory_bytes) const {
     return {EDQUOT, "the service has " + std::to_string(limits_.channels) +
                         " channels, which is its limit"};
   }
-  if (memory_bytes > limits_.memory_bytes - total_.memory_bytes) {
+  if (exceeds(memory_bytes, total_.memory_bytes, limits_.memory_bytes)) {
     return {EDQUOT, "the channels of the service have reached the limit of their memory"};
   }
   if (uid == 0) return {};
@@ -53,9 +58,7 @@ Outcome ChannelRegistry::check_quota(uid_t uid, uint64_t memory_bytes) const {
   if (usage.channels >= limits_.channels_per_user) {
     return over_quota(uid, usage.channels, "channels", "channels_per_user");
   }
-  // The limit may have been lowered below what is in use.
-  const uint64_t limit = limits_.memory_bytes_per_user;
-  if (usage.memory_bytes > limit || memory_bytes > limit - usage.memory_bytes) {
+  if (exceeds(memory_bytes, usage.memory_bytes, limits_.memory_bytes_per_user)) {
     return over_quota(uid, usage.memory_bytes >> 20, "MiB of channels", "memory_per_user");
   }
   return {};
@@ -237,6 +240,7 @@ ChannelRecord* ChannelRegistry::find(ChannelId id) {
 }
 
 ChannelRecord* ChannelRegistry::at(uint32_t index) {
+  if (index >= records_.size()) return nullptr;  // without a walk that a client could ask for
   for (auto& [id, record] : records_) {
     if (!record->leaving && index-- == 0) return record.get();
   }

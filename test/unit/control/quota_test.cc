@@ -157,6 +157,16 @@ void set_limits__holds_for_what_comes(void** state) {
   assert_int_equal(bench->request(other, ipc::kControlAttach), 0);
 }
 
+void memory__of_all_lowered_below_what_is_in_use(void** state) {
+  ControlBench* bench = bench_of(state);
+  assert_non_null(bench->attached());
+  limits.memory_bytes = 1;
+  bench->registry->set_limits(limits);
+  Client* client = bench->connect(0);
+  assert_int_equal(bench->hello(client), 0);
+  assert_int_equal(bench->request(client, ipc::kControlAttach), EDQUOT);
+}
+
 void memory__binds_the_first_channel_too(void** state) {
   ControlBench* bench = bench_of(state);
   limits.memory_bytes_per_user = 1;
@@ -177,6 +187,7 @@ int main() {
       TEST(connect__counts_until_the_flow_ends),
       TEST(root__is_not_bound),
       TEST(set_limits__holds_for_what_comes),
+      TEST(memory__of_all_lowered_below_what_is_in_use),
       TEST(memory__binds_the_first_channel_too),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
