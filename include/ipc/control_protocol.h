@@ -111,6 +111,7 @@ struct NicInfo {
   uint8_t mac[6];
   uint16_t engines;
   uint16_t link;  // NicLink; a service that does not tell has 0 here
+  uint16_t reserved;
 };
 
 struct ChannelStatus {
@@ -130,6 +131,8 @@ constexpr uint32_t kReasonMax = 160;
 struct ControlMessage {
   ControlHeader header;
   union {
+    // First, so that {} clears all of it: what a reply does not fill must not tell what lay there.
+    uint8_t bytes[336];
     Hello hello;
     Endpoint endpoint;
     ConnectRequest connect;
@@ -141,7 +144,6 @@ struct ControlMessage {
     NicInfo nic;
     ChannelStatus channel_status;
     CountersInfo counters;
-    uint8_t bytes[336];
   };
   char reason[kReasonMax];  // replies with error != 0: why, zero-terminated
 };

@@ -130,6 +130,31 @@ void flow_stats__of_a_living_flow(void** state) {
   assert_int_equal(bench->request(client, ipc::kControlFlowStats, &message), EINVAL);
 }
 
+// What the stack held before is nobody's business.
+void reply__is_zero_where_nothing_is_said(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->connect();
+  ControlMessage message;
+  memset(&message, 0xee, sizeof(message));
+  message.hello = {ipc::kControlVersionMin, ipc::kControlVersionMax, 0};
+  assert_int_equal(bench->request(client, ipc::kControlHello, &message), 0);
+  const uint8_t zeros[sizeof(message)] = {};
+  assert_memory_equal(message.bytes + sizeof(ipc::Hello), zeros,
+                      sizeof(message.bytes) - sizeof(ipc::Hello));
+  assert_memory_equal(message.reason, zeros, sizeof(message.reason));
+  memset(&message, 0xee, sizeof(message));
+  message.index = {0, 0};
+  assert_int_equal(bench->request(client, ipc::kControlNicInfo, &message), 0);
+  assert_memory_equal(message.bytes + sizeof(ipc::NicInfo), zeros,
+                      sizeof(message.bytes) - sizeof(ipc::NicInfo));
+  assert_int_equal(message.nic.reserved, 0);
+  memset(&message, 0xee, sizeof(message));
+  assert_int_equal(bench->request(client, ipc::kControlDetach, &message), ENOTCONN);
+  assert_memory_equal(message.bytes, zeros, sizeof(message.bytes));
+  const size_t said = strlen(message.reason);
+  assert_memory_equal(message.reason + said, zeros, sizeof(message.reason) - said);
+}
+
 void engine_link__more_commands_than_the_queue_holds(void** state) {
   ControlBench* bench = bench_of(state);
   Client* client = bench->attached();
@@ -155,6 +180,7 @@ int main() {
       TEST(connect__failure_gives_the_port_back),
       TEST(connect__end_of_the_flow_gives_the_port_back),
       TEST(flow_stats__of_a_living_flow),
+      TEST(reply__is_zero_where_nothing_is_said),
       TEST(engine_link__more_commands_than_the_queue_holds),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
