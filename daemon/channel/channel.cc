@@ -60,6 +60,8 @@ Result<std::unique_ptr<Channel>> Channel::create(std::span<const ipc::LaneShape>
   }
   channel->application_fd_ = bell[0];
   channel->bell_fd_ = bell[1];
+  // Nobody would read what the application sends: it gets EPIPE, and holds no kernel memory.
+  if (shutdown(bell[1], SHUT_RD) != 0) return system_error("shutdown");
 
   new (memory) ipc::ChannelHeader{.magic = ipc::kChannelMagic,
                                   .version = ipc::kChannelVersion,

@@ -190,7 +190,8 @@ bool step(Hostile* h, const char* attack) {
   } else if (strcmp(attack, "doorbells") == 0) {
     const uint64_t most = 0xfffffffffffffffeull;
     (void)!write(h->engine_fd, &most, sizeof(most));
-    (void)!write(h->application_fd, &most, sizeof(most));
+    // A socket that rings one way.
+    (void)!send(h->application_fd, &most, sizeof(most), MSG_NOSIGNAL);
     ring(h);
   } else if (strcmp(attack, "truncate") == 0) {  // the memory is sealed
     if (ftruncate(h->memory_fd, 4096) == 0 || ftruncate(h->memory_fd, 1l << 40) == 0) {

@@ -2,6 +2,8 @@
 #include "channel/channel.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +49,14 @@ void create__memory_cannot_be_resized(void** state) {
                    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 }
 
+void create__the_doorbell_rings_one_way(void** state) {
+  const Channel& channel = *static_cast<Fixture*>(*state)->channel;
+  assert_int_equal(send(channel.application_fd(), "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), -1);
+  assert_int_equal(errno, EPIPE);
+  pollfd bell{channel.application_fd(), POLLIN, 0};
+  assert_int_equal(poll(&bell, 1, 0), 0);  // nor does it look like the service's end
+}
+
 void create__size_follows_from_the_shapes(void** state) {
   const Channel& channel = *static_cast<Fixture*>(*state)->channel;
   assert_int_equal(channel.lane_count(), 2);
@@ -86,6 +96,7 @@ void layout__regions_do_not_overlap_and_rings_hold_all_tokens(void**) {
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(create__memory_cannot_be_resized, setup, teardown),
+      cmocka_unit_test_setup_teardown(create__the_doorbell_rings_one_way, setup, teardown),
       cmocka_unit_test_setup_teardown(create__size_follows_from_the_shapes, setup, teardown),
       cmocka_unit_test(lane_shape_for__longest_message_fits_every_mtu),
       cmocka_unit_test(layout__regions_do_not_overlap_and_rings_hold_all_tokens),
