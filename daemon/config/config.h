@@ -51,7 +51,7 @@ struct Quotas {
   uint32_t channels_per_user = 2048;
   uint64_t memory_per_user = 0;  // bytes of channels, as mapped; 0: auto, eight times the machine's
   uint32_t flows_per_user = 8192;  // that they opened
-  uint32_t listeners_per_user = 1024;
+  uint32_t listeners_per_user = 512;
 };
 
 struct Config {

@@ -46,7 +46,7 @@ void find_changes__says_old_and_new_and_who_needs_a_restart(void**) {
                       "[machnet] channels_per_user: 2048 -> 9\n"
                       "[machnet] memory_per_user: auto -> 1G\n"
                       "[machnet] flows_per_user: 8192 -> 8\n"
-                      "[machnet] listeners_per_user: 1024 -> 7\n"
+                      "[machnet] listeners_per_user: 512 -> 7\n"
                       "[nic e] address: 10.0.0.1/8 -> metadata (restart)\n"
                       "[nic e] idle: spin -> adaptive\n");
 }
