@@ -25,9 +25,18 @@ uint64_t monotonic_us() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
+// One line that systemd takes: it drops a status that is no UTF-8, such as a word that a
+// configuration file has in another encoding.
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return text;
+}
+
 }  // namespace
 
-void tell_status(const std::string& text) { sd_notifyf(0, "STATUS=%s", text.c_str()); }
+void tell_status(const std::string& text) { sd_notifyf(0, "STATUS=%s", one_line(text).c_str()); }
 
 Result<void> ServiceManager::start(sd_event* loop) {
   loop_ = loop;
@@ -35,7 +44,7 @@ Result<void> ServiceManager::start(sd_event* loop) {
   if (!is_heard_) return {};
   status_text_ = status_().text;
   status_sent_ = clock_now();
-  sd_notifyf(0, "READY=1\nSTATUS=%s", status_text_.c_str());
+  tell_ready();
   status_changed();
 
   uint64_t watchdog_us = 0;
@@ -45,6 +54,10 @@ Result<void> ServiceManager::start(sd_event* loop) {
   const int result = arm(&watchdog_timer_, feed(), on_watchdog);
   if (result < 0) return Error{std::string("event loop: the watchdog: ") + strerror(-result)};
   return {};
+}
+
+void ServiceManager::tell_ready() const {
+  sd_notifyf(0, "READY=1\nSTATUS=%s", one_line(status_text_).c_str());
 }
 
 int ServiceManager::arm(EventSource* timer, Duration delay, sd_event_time_handler_t handler) {
@@ -107,7 +120,7 @@ void ServiceManager::reload(const std::function<void()>& apply) {
              static_cast<unsigned long long>(monotonic_us()));
   apply();
   status_text_ = status_().text;
-  sd_notifyf(0, "READY=1\nSTATUS=%s", status_text_.c_str());
+  tell_ready();
 }
 
 void ServiceManager::stop() {

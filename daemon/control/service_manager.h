@@ -50,6 +50,7 @@ class ServiceManager {
   int arm(EventSource* timer, Duration delay, sd_event_time_handler_t handler);
   Duration feed();
   void send_status();
+  void tell_ready() const;
 
   EngineWatch engines_;
   const std::function<Status()> status_;

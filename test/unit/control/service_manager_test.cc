@@ -125,6 +125,9 @@ void reload__is_told_from_begin_to_end(void** state) {
   const char* heard = hear(fixture, {});
   assert_ptr_equal(strstr(heard, "RELOADING=1\nMONOTONIC_USEC="), heard);
   assert_non_null(strstr(heard, "|READY=1\nSTATUS=reloaded|"));
+  // What a file says becomes neither a second line nor what systemd would drop.
+  fixture->manager->reload([fixture] { fixture->status = "'K\xf6ln\nWATCHDOG=1'"; });
+  assert_non_null(strstr(hear(fixture, {}), "|READY=1\nSTATUS='K?ln?WATCHDOG=1'|"));
 }
 
 void stop__is_the_last_word(void** state) {
