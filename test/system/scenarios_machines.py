@@ -189,6 +189,7 @@ def limit_suffices(guest):
     may be allowed to raise that limit; here it is all ours.)"""
     nic = guest.nic[1]
     guest.write(CONFIG, re.sub(r"(?s)\n\[nic .*", "", guest.read(CONFIG)) + f"\n[nic {nic.name}]\nmode = af_xdp\n")
+    guest.run("mkdir", "-p", f"/etc/systemd/system/{SERVICE}.d")
     guest.write(f"/etc/systemd/system/{SERVICE}.d/no-lock.conf", NO_LOCK)
     guest.run("systemctl", "daemon-reload")
     guest.run("systemctl", "start", SERVICE, timeout=120)
