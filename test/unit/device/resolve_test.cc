@@ -54,6 +54,18 @@ void resolve__bound_device(void**) {
   assert_int_equal(nic.numa_node, 1);
 }
 
+void resolve__in_a_container(void**) {
+  assert_int_equal(host->run({"bind"}), 0);
+  // The service's own /proc shows the boot of the machine below.
+  host->write("proc/sys/kernel/random/boot_id", "the-machine-s\n");
+  const auto resolved = resolve_first();
+  assert_true(resolved.ok());
+  assert_int_equal(resolved.value().address, 0x0a000002);
+  // But what a boot left is not believed in the next one.
+  host->remove("run/machnet/boot_id");
+  expect_error({"nic eth1: is not bound in this boot"});
+}
+
 void resolve__the_configuration_goes_first(void**) {
   assert_int_equal(host->run({"bind"}), 0);
   host->config("[nic eth1]\naddress = 10.7.0.9/16\nmtu = 3000\n");
@@ -207,6 +219,7 @@ int main() {
   const CMUnitTest tests[] = {
       HOST_TEST(resolve__needs_bind_first),
       HOST_TEST(resolve__bound_device),
+      HOST_TEST(resolve__in_a_container),
       HOST_TEST(resolve__the_configuration_goes_first),
       HOST_TEST(resolve__not_what_was_done),
       HOST_TEST(resolve__given_back_or_of_an_earlier_boot),

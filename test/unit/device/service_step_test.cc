@@ -169,6 +169,19 @@ void rights__of_hyperv(void**) {
   assert_non_null(strstr(host->calls().c_str(), "systemctl daemon-reload\n"));
 }
 
+void rights__are_not_of_an_earlier_boot(void**) {
+  host->add_vmbus(kUuid, "eth2");
+  host->set_net("eth2", "up yes\naddress 10.4.0.4/24\n");
+  host->config("[machnet]\nhugepages = no\n[nic eth2]\n");
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  host->reboot();
+  assert_true(saved("eth2").bound == mn::device::Bound::kYes);  // nobody gave it back
+  host->config("[machnet]\nhugepages = no\n[nic eth1]\n");
+  host->set_net("eth1", mn::test::kNet);
+  assert_int_equal(host->run({"--service", "bind"}), 0);
+  assert_false(host->has(kDropIn));
+}
+
 void rights__when_systemd_cannot_be_told(void**) {
   host->add_vmbus(kUuid, "eth2");
   host->set_net("eth2", "up yes\naddress 10.4.0.4/24\n");
@@ -226,6 +239,7 @@ int main() {
       HOST_TEST(bind__every_way_of_taking_has_its_event),
       HOST_TEST(bind__hugepages_have_their_event),
       HOST_TEST(rights__of_hyperv),
+      HOST_TEST(rights__are_not_of_an_earlier_boot),
       HOST_TEST(rights__when_systemd_cannot_be_told),
       cmocka_unit_test(rights__of_each_mode),
       HOST_TEST(boot_id__is_noted_for_machnetd),
