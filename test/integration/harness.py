@@ -65,6 +65,31 @@ def as_user(uid, work):
     return text
 
 
+def scenarios():
+    """A table of scenarios, and what puts one in: @scenario() for both drivers, or for the modes that it names."""
+    table = {}
+
+    def scenario(*modes):
+        def register(function):
+            function.modes = modes or ("af_packet", "af_xdp")
+            table[function.__name__] = function
+            return function
+        return register
+    return table, scenario
+
+
+def print_pairs(table):
+    """For a program: one scenario and one mode a line."""
+    for name, function in sorted(table.items()):
+        for mode in function.modes:
+            print(name, mode)
+
+
+def print_scenarios(table):
+    for name, function in sorted(table.items()):
+        print(f"{name:24} {' '.join(function.modes):24} {(function.__doc__ or '').splitlines()[0]}")
+
+
 class Build:
     """Where the programs of one build tree are."""
 

@@ -10,10 +10,10 @@ import struct
 import time
 
 from control_socket import HELLO, SIZE, dial, greeted, message
-from harness import Bed, as_user, check, say
+from harness import Bed, as_user, check, say, scenarios
 from scenarios_traffic import result, server_result
 
-SCENARIOS = {}
+SCENARIOS, scenario = scenarios()
 
 # What each attack must end in: "closed" where no honest program could have done it, "any" where the
 # service may also ignore it.
@@ -24,14 +24,6 @@ ATTACKS = {
     "release_wrong": "closed", "release_slot": "closed", "close_often": "any", "endless_message": "any",
     "doorbells": "any", "truncate": "any",
 }
-
-
-def scenario(*modes):
-    def register(function):
-        function.modes = modes or ("af_packet", "af_xdp")
-        SCENARIOS[function.__name__] = function
-        return function
-    return register
 
 
 class Bystanders:

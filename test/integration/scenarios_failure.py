@@ -5,18 +5,10 @@ import re
 import signal
 import time
 
-from harness import Bed, Daemon, check, files_now, patience, say, sh
+from harness import Bed, Daemon, check, files_now, patience, say, scenarios, sh
 from scenarios_traffic import result, server_result
 
-SCENARIOS = {}
-
-
-def scenario(*modes):
-    def register(function):
-        function.modes = modes or ("af_packet", "af_xdp")
-        SCENARIOS[function.__name__] = function
-        return function
-    return register
+SCENARIOS, scenario = scenarios()
 
 
 def wait_until(condition, timeout, text):

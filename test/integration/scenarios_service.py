@@ -10,23 +10,15 @@ import threading
 import time
 
 import control_socket
-from harness import HERE, Bed, as_user, check, patience, say, sh
+from harness import HERE, Bed, as_user, check, patience, say, scenarios, sh
 from manager import Manager, StoppedThread
 from scenarios_traffic import result, server_result
 
-SCENARIOS = {}
+SCENARIOS, scenario = scenarios()
 STRANGER = 60001  # a user that nobody else is
 UNIT = os.path.join(HERE, "../../systemd/machnet.service")
 with open(UNIT) as file:  # before the scenario's own /tmp covers a clone that lies there
     UNIT_TEXT = file.read()
-
-
-def scenario(*modes):
-    def register(function):
-        function.modes = modes or ("af_packet", "af_xdp")
-        SCENARIOS[function.__name__] = function
-        return function
-    return register
 
 
 def stop(manager, code=0, within=2.5):

@@ -5,17 +5,9 @@ import os
 import re
 import signal
 
-from harness import Bed, check, patience, say
+from harness import Bed, check, patience, say, scenarios
 
-SCENARIOS = {}
-
-
-def scenario(*modes):
-    def register(function):
-        function.modes = modes or ("af_packet", "af_xdp")
-        SCENARIOS[function.__name__] = function
-        return function
-    return register
+SCENARIOS, scenario = scenarios()
 
 
 def result(process, timeout=60):

@@ -5,20 +5,12 @@ import struct
 import time
 
 import wire
-from harness import Bed, check, patience, say
+from harness import Bed, check, patience, say, scenarios
 from raw_peer import RawPeer, mac_of
 from scenarios_attack import Bystanders
 from scenarios_traffic import result
 
-SCENARIOS = {}
-
-
-def scenario(*modes):
-    def register(function):
-        function.modes = modes or ("af_packet", "af_xdp")
-        SCENARIOS[function.__name__] = function
-        return function
-    return register
+SCENARIOS, scenario = scenarios()
 
 
 @scenario()

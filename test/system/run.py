@@ -71,13 +71,10 @@ def main():
     parser.add_argument("scenario", nargs="?")
     args = parser.parse_args()
     if args.pairs:
-        for name, function in sorted(SCENARIOS.items()):
-            for mode in function.modes:
-                print(name, mode)
+        harness.print_pairs(SCENARIOS)
         return 0
     if args.scenario not in (*SCENARIOS, "tree") or not args.packages or not args.cache:
-        for name, function in sorted(SCENARIOS.items()):
-            print(f"{name:24} {' '.join(function.modes):24} {(function.__doc__ or '').splitlines()[0]}")
+        harness.print_scenarios(SCENARIOS)
         return 64
     if isolation.inside():
         return run_inside(args)

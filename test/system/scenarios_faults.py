@@ -7,7 +7,7 @@ import time
 
 from bed import NIC, ROUTED, SERVICE, Bed, interrupt
 from harness import Process, check, patience, say
-from scenarios_life import expect_driven, expect_given_back, scenario, SCENARIOS  # noqa: F401
+from scenarios_life import end_of_service, expect_driven, expect_given_back, scenario, SCENARIOS  # noqa: F401
 
 STOPPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stopper.py")
 
@@ -63,9 +63,7 @@ def stuck_engine(setup, mode):
     say(f"WatchdogSec={seconds}: serving again {took:.1f} s after the thread stopped")
     expect_driven(bed.a)
     expect_service(bed)
-    bed.a.stop_service()
-    expect_given_back(bed.a, bed.a.before)
-    bed.finish()
+    end_of_service(bed)
 
 
 @scenario()
@@ -84,9 +82,7 @@ def killed(setup, mode):
     expect_driven(bed.a)
     say(bed.a.ping(bed.b).strip().splitlines()[-1])
     interrupt(pong)
-    bed.a.stop_service()
-    expect_given_back(bed.a, bed.a.before)
-    bed.finish()
+    end_of_service(bed)
 
 
 @scenario()
@@ -105,9 +101,7 @@ def power_fails(setup, mode):
                          lambda: machine.show(SERVICE, "ActiveState") == "active", 40)
         expect_driven(machine)
     expect_service(bed)
-    bed.a.stop_service()
-    expect_given_back(bed.a, bed.a.before)
-    bed.finish()
+    end_of_service(bed)
 
 
 @scenario("af_packet")

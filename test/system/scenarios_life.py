@@ -7,17 +7,9 @@ import time
 import leftovers
 import packages
 from bed import CONFIG, NIC, SERVICE, SOCKET, Bed, interrupt
-from harness import check, patience, say
+from harness import check, patience, say, scenarios
 
-SCENARIOS = {}
-
-
-def scenario(*modes):
-    def register(function):
-        function.modes = modes or ("af_packet", "af_xdp")
-        SCENARIOS[function.__name__] = function
-        return function
-    return register
+SCENARIOS, scenario = scenarios()
 
 
 def expect_nothing_happened(machine, network):
@@ -43,6 +35,13 @@ def expect_given_back(machine, network):
         time.sleep(0.2)
     now = machine.network()
     check(now == network, f"{machine.name}: the NIC was not given back:\n  was {network}\n  is  {now}")
+
+
+def end_of_service(bed):
+    """The service of A stops, and what it had taken is the kernel's again."""
+    bed.a.stop_service()
+    expect_given_back(bed.a, bed.a.before)
+    bed.finish()
 
 
 @scenario()
@@ -135,9 +134,7 @@ def upgrade(setup, mode):
     check(bed.b.show(SERVICE, "ActiveState") == "active", "the other host's service ended")
     say(bed.a.ping(bed.b).strip().splitlines()[-1])
     interrupt(pong)
-    bed.a.stop_service()
-    expect_given_back(bed.a, bed.a.before)
-    bed.finish()
+    end_of_service(bed)
 
 
 @scenario("af_packet")

@@ -6,7 +6,7 @@ import time
 
 from bed import CONFIG, NIC, SERVICE, SOCKET, Bed, interrupt
 from harness import check, say
-from scenarios_life import expect_driven, expect_given_back, scenario, SCENARIOS  # noqa: F401
+from scenarios_life import end_of_service, expect_driven, expect_given_back, scenario, SCENARIOS  # noqa: F401
 
 HELLO_UNIT = f"""[Unit]
 Requires={SERVICE}
@@ -107,9 +107,7 @@ def restart(setup, mode):
     check(bed.a.show(SOCKET, "ActiveState") == "active", "stopping the service closed the socket")
     bed.a.run("machnetctl", "status", timeout=30)
     check(bed.a.show(SERVICE, "ActiveState") == "active", "a client did not start the service")
-    bed.a.stop_service()
-    expect_given_back(bed.a, bed.a.before)
-    bed.finish()
+    end_of_service(bed)
 
 
 @scenario("af_packet")
