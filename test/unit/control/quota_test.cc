@@ -1,21 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Limits on what one user may hold, as the applications of that user see them.
-#include <csetjmp>
-#include <cstdarg>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-
-#include "support/control_bench.h"
-extern "C" {
-#include <cmocka.h>
-}
-
-using mn::ipc::ControlMessage;
-using mn::test::ControlBench;
-using mn::test::FakeEngine;
-using Client = ControlBench::Client;
-namespace ipc = mn::ipc;
+#include "bench_fixture.h"
 
 namespace {
 
@@ -29,13 +14,6 @@ int setup(void** state) {
   *state = new ControlBench(limits);
   return 0;
 }
-
-int teardown(void** state) {
-  delete static_cast<ControlBench*>(*state);
-  return 0;
-}
-
-ControlBench* bench_of(void** state) { return static_cast<ControlBench*>(*state); }
 
 // The reply's error; a refusal names the key.
 int listen_on(ControlBench* bench, Client* client, uint16_t port, ControlMessage* message,

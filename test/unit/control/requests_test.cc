@@ -1,23 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "control/requests.h"
 
-#include <csetjmp>
-#include <cstdarg>
-#include <cstddef>
-#include <cstdint>
-extern "C" {
-#include <cmocka.h>
-}
-
-#include "support/control_bench.h"
-
-using mn::EngineCommand;
-using mn::EngineEvent;
-using mn::ipc::ControlMessage;
-using mn::test::ControlBench;
-using mn::test::FakeEngine;
-using Client = ControlBench::Client;
-namespace ipc = mn::ipc;
+#include "bench_fixture.h"
 
 namespace {
 
@@ -25,13 +9,6 @@ int setup(void** state) {
   *state = new ControlBench;
   return 0;
 }
-
-int teardown(void** state) {
-  delete static_cast<ControlBench*>(*state);
-  return 0;
-}
-
-ControlBench* bench_of(void** state) { return static_cast<ControlBench*>(*state); }
 
 int ask(ControlBench* bench, Client* client, uint16_t type, uint32_t ip, uint16_t port) {
   ControlMessage message{};

@@ -3,23 +3,7 @@
 
 #include <unistd.h>
 
-#include <csetjmp>
-#include <cstdarg>
-#include <cstddef>
-#include <cstdint>
-extern "C" {
-#include <cmocka.h>
-}
-
-#include "support/control_bench.h"
-
-using mn::EngineCommand;
-using mn::EngineEvent;
-using mn::ipc::ControlMessage;
-using mn::test::ControlBench;
-using mn::test::FakeEngine;
-using Client = ControlBench::Client;
-namespace ipc = mn::ipc;
+#include "bench_fixture.h"
 
 namespace {
 
@@ -30,13 +14,6 @@ int setup(void** state) {
   *state = new ControlBench(limits);
   return 0;
 }
-
-int teardown(void** state) {
-  delete static_cast<ControlBench*>(*state);
-  return 0;
-}
-
-ControlBench* bench_of(void** state) { return static_cast<ControlBench*>(*state); }
 
 // The session has refused with `error`, told why, and ended as a fault.
 void assert_refused(ControlBench* bench, Client* client, int error) {

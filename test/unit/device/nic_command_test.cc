@@ -186,12 +186,16 @@ void status__damaged_state(void**) {
   assert_true(wrote(kPci));
 }
 
+constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
+constexpr char kFree[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages";
+
+void put_pages(int total, int free) {
+  host->write(kTotal, std::to_string(total) + "\n");
+  host->write(kFree, std::to_string(free) + "\n");
+}
+
 void bind__hugepages_reserved_and_returned(void**) {
-  constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
-  constexpr char kFree[] =
-      "sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages";
-  host->write(kTotal, "10\n");
-  host->write(kFree, "0\n");
+  put_pages(10, 0);
   host->config("[machnet]\nmemory = 64M\n[nic eth1]\n");
   assert_int_equal(host->run({"bind"}), 0);
   assert_int_equal(atoi(host->read(kTotal).c_str()), 42);
@@ -209,7 +213,6 @@ void bind__hugepages_reserved_and_returned(void**) {
 }
 
 void bind__hugepages_divided_or_not_wanted(void**) {
-  constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
   host->write(kTotal, "0\n");
   host->write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "0\n");
   host->config("[machnet]\nmemory = 64M\nhugepages = no\n[nic eth1]\n");
@@ -228,9 +231,6 @@ void bind__hugepages_divided_or_not_wanted(void**) {
 }
 
 void bind__hugepages_of_two_nics_on_a_node(void**) {
-  constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
-  constexpr char kFree[] =
-      "sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages";
   mn::test::FakePci second;
   second.address = "0000:04:00.0";
   second.group = "13";
@@ -238,8 +238,7 @@ void bind__hugepages_of_two_nics_on_a_node(void**) {
   second.numa_node = 1;
   host->add_pci(second);
   host->set_net("eth2", "mtu 1500\nup yes\naddress 10.1.0.2/24\n");
-  host->write(kTotal, "0\n");
-  host->write(kFree, "0\n");
+  put_pages(0, 0);
   host->config("[machnet]\nmemory = 64M\n[nic eth1]\n[nic eth2]\n");
   assert_int_equal(host->run({"bind", "eth1"}), 0);
   assert_int_equal(saved("eth1").hugepages[0].count, 16);
@@ -262,32 +261,25 @@ bool leave_plan() {
 }
 
 void bind__hugepages_after_a_crash_in_between(void**) {
-  constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
-  constexpr char kFree[] =
-      "sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages";
-  host->write(kTotal, "10\n");
-  host->write(kFree, "0\n");
+  put_pages(10, 0);
   host->config("[machnet]\nmemory = 64M\n[nic eth1]\n");
   assert_int_equal(host->run({"bind"}), 0);
   assert_int_equal(host->run({"unbind"}), 0);
   assert_true(leave_plan());
   // 7 of 32 were there when it died.
-  host->write(kTotal, "17\n");
-  host->write(kFree, "7\n");
+  put_pages(17, 7);
   assert_int_equal(host->run({"bind"}), 0);
   assert_said("returned 7 hugepages");
   assert_int_equal(saved("eth1").hugepages.size(), 1);
   assert_false(saved("eth1").hugepages[0].floor.has_value());
   assert_int_equal(host->run({"unbind"}), 0);
   assert_true(leave_plan());
-  host->write(kTotal, "17\n");
-  host->write(kFree, "7\n");
+  put_pages(17, 7);
   assert_int_equal(host->run({"unbind"}), 0);
   assert_int_equal(atoi(host->read(kTotal).c_str()), 10);
 }
 
 void bind__hugepages_of_a_failed_bind_are_returned(void**) {
-  constexpr char kTotal[] = "sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages";
   host->write(kTotal, "3\n");
   host->write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "32\n");
   host->config("[machnet]\nmemory = 128M\n[nic eth1]\n");
