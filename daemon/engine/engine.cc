@@ -20,9 +20,7 @@ constexpr uint32_t kPacketsPerPoll = 64;
 // Of large packets: applications and the NIC wait while an engine copies them, and a peer that
 // could have begun with the first.
 constexpr size_t kBytesPerPoll = 96 * 1024;
-// What drivers with vector instructions take in one step: they give nothing to who asks for less,
-// and nothing beyond the last multiple (the notes of rte_eth_rx_burst).
-constexpr size_t kRxBurstStep = 8;
+constexpr size_t kRxBurstMin = 4;
 constexpr uint32_t kDoorbellInterval = 64;  // polls between looks at parked lanes' doorbells
 // A connect hears within a second that nobody answers, and one lost request costs it little. RFC
 // 1122 section 2.3.2.1 asks for a limit on requests and suggests one a second; four, and then a
@@ -32,9 +30,10 @@ constexpr uint32_t kArpRequestsMax = 4;
 constexpr size_t kWaitingMax = 4096;
 constexpr size_t kPacketMax = 65536;
 
-size_t rx_burst_for(uint16_t mtu) {
-  const size_t steps = kBytesPerPoll / 2 / mtu / kRxBurstStep;
-  return std::clamp(steps * kRxBurstStep, kRxBurstStep, kBurstMax);
+size_t rx_burst_for(const NicFacts& nic) {
+  const size_t frames = std::clamp(kBytesPerPoll / 2 / nic.mtu, kRxBurstMin, kBurstMax);
+  const size_t step = nic.rx_burst_step;
+  return std::max(frames / step * step, step);
 }
 }  // namespace
 
@@ -57,7 +56,7 @@ Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* c
       transport_(config.transport),
       lanes_(command_fd_, port->facts().wake_fd),
       sender_(port),
-      rx_burst_(rx_burst_for(port->facts().mtu)),
+      rx_burst_(rx_burst_for(port->facts())),
       loop_(kPacketMax) {
   waiting_.reserve(kWaitingMax);
   draining_.reserve(LaneSet::kLanesMax);

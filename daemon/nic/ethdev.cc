@@ -41,6 +41,11 @@ bool ignores_frame_limit(const std::string& driver) {
          driver == "net_ring";
 }
 
+// Drivers that copy packets one by one, so that any number may be asked for.
+bool receives_one_by_one(const std::string& driver) {
+  return driver == "net_af_packet" || driver == "net_memif";
+}
+
 std::string remedy_for(const std::string& reason, NicMode::Kind kind) {
   const auto says = [&](const char* text) { return reason.find(text) != std::string::npos; };
   if (says("not permitted") || says("denied") || says("Could not open AF_PACKET")) {
@@ -343,6 +348,7 @@ void EthdevDevice::make_ports(const Plan& plan) {
       facts.tx_queue_depth = facts.rx_queue_depth =
           static_cast<uint16_t>(ring_frames(settings_.mtu));
     }
+    if (receives_one_by_one(driver_)) facts.rx_burst_step = 1;
     facts.rx_checksum_offload = plan.rx_offloads != 0;
     facts.tx_checksum_offload = (plan.tx_offloads & kTxChecksums) == kTxChecksums;
     if (sockets_.size() == settings_.queues) {

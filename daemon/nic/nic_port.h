@@ -35,10 +35,13 @@ struct TxFrame {
 
 struct NicFacts {
   Mac mac{};
-  uint16_t mtu = 1500;               // IP packet bytes
-  uint16_t queue = 0;                // which queue pair of the NIC this port is
-  uint16_t tx_queue_depth = 512;     // descriptors
-  uint16_t rx_queue_depth = 512;     // descriptors
+  uint16_t mtu = 1500;            // IP packet bytes
+  uint16_t queue = 0;             // which queue pair of the NIC this port is
+  uint16_t tx_queue_depth = 512;  // descriptors
+  uint16_t rx_queue_depth = 512;  // descriptors
+  // Ask rx_burst for multiples of this: vector receive functions give nothing to who asks for less
+  // than they take in one step, and nothing beyond the last multiple (notes of rte_eth_rx_burst).
+  uint16_t rx_burst_step = 8;
   bool tx_checksum_offload = false;  // IPv4 header and UDP
   bool rx_checksum_offload = false;
   int wake_fd = -1;  // readable when a packet waits; -1: there is no such thing, poll

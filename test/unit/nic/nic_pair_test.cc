@@ -310,16 +310,17 @@ void af_xdp__killed(void**) {
   killed("af_xdp");
 }
 
-void memif(uint16_t mtu) {
+void memif(uint16_t mtu, const char* client_options = "") {
   const std::string socket = "socket=/machnet-test-" + std::to_string(getpid());
   start_answerer({"vdev:net_memif0,role=server," + socket, "memif", mtu}, false);
-  ask({"vdev:net_memif0,role=client," + socket, "memif", mtu}, 500, 0);
+  ask({"vdev:net_memif0,role=client," + socket + client_options, "memif", mtu}, 500, 0);
   const pid_t process = fixture.answerer;
   kill_and_reap(&fixture.answerer);
   assert_false(left_something(process));
 }
 void memif__exchange(void**) { memif(1500); }
 void memif__exchange_jumbo(void**) { memif(9000); }
+void memif__exchange_zero_copy(void**) { memif(9000, ",zero-copy=yes"); }
 
 }  // namespace
 
@@ -340,6 +341,7 @@ int main() {
       cmocka_unit_test_setup_teardown(af_xdp__killed, make_pair, remove_pair),
       cmocka_unit_test_setup_teardown(memif__exchange, make_pair, remove_pair),
       cmocka_unit_test_setup_teardown(memif__exchange_jumbo, make_pair, remove_pair),
+      cmocka_unit_test_setup_teardown(memif__exchange_zero_copy, make_pair, remove_pair),
   };
   return cmocka_run_group_tests_name("nic_pair", tests, nullptr, nullptr);
 }
