@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # The packages, as far as it is known when the build is configured. What depends on their version, which
 # `cpack -D CPACK_PACKAGE_VERSION=...` may choose, or on the date is in cpack_options.cmake.
-set(MN_PACKAGE_MAINTAINER "Machnet authors <machnet@machnet.invalid>" CACHE STRING
+
+# Nobody's address, and one that can be nobody's (RFC 2606): whoever ships packages gives their own.
+set(MN_PACKAGE_MAINTAINER "The Machnet developers <no-reply@machnet.example>" CACHE STRING
     "Who answers for the packages: Name <mail address>")
 
 # Libraries of DPDK that machnetd loads when it knows its NICs; no tool sees that it needs them. The same as
@@ -26,7 +28,7 @@ if(MN_PACKAGE_FORMAT STREQUAL "deb" AND eal MATCHES "^(.*)/librte_eal\\.so\\.([0
 endif()
 
 set(CPACK_PACKAGE_NAME machnet)
-set(CPACK_PACKAGE_VENDOR "Machnet authors")
+set(CPACK_PACKAGE_VENDOR "The Machnet developers")
 set(CPACK_PACKAGE_CONTACT "${MN_PACKAGE_MAINTAINER}")
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
