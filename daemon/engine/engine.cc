@@ -217,6 +217,8 @@ size_t Engine::send_frame(Instant now, uint8_t* frame) {
     if (hop.status != host::ResolveStatus::kReady || !host_.path_mac(hop.path, &destination)) {
       return 0;  // lost as on a cable: the transport sends it again
     }
+  } else if (__builtin_expect(view_.path_in_doubt, 0)) {
+    host_.doubt(now, view_.path);
   }
   const bool offload = port_->facts().tx_checksum_offload;
   uint8_t* payload = frame + wire::kUdpPayloadOffset;

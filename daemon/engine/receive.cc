@@ -64,8 +64,14 @@ void Engine::receive_frame(Instant now, const RxFrame& frame) {
         return;
       }
       // Only a packet that may open a flow needs a way back; the flow remembers it.
-      const uint32_t path =
-          opens_flow(view.payload) ? host_.learn_from_traffic(now, view.source_ip, view.source) : 0;
+      uint32_t path = host::kNoPath;
+      if (opens_flow(view.payload)) {
+        path = host_.learn_from_traffic(now, view.source_ip, view.source);
+        if (path == host::kNoPath) {
+          ipc::counter_add(counters_->drop_not_for_us, 1);
+          return;
+        }
+      }
       receive_packet(now,
                      {.local_ip = view.destination_ip,
                       .remote_ip = view.source_ip,

@@ -59,9 +59,6 @@ class Host {
   // A handshake came from `remote` in a frame with this source MAC: a path to answer on. kNoPath:
   // the addresses are impossible or the table is full; drop the packet.
   Path learn_from_traffic(Instant now, Ipv4 remote, Mac source);
-  // Optional. While held, an entry keeps its place in the table however long it is not used.
-  void hold(Path path) { neighbors_.hold(path); }
-  void release(Path path) { neighbors_.release(path); }
   // A flow on this path hears nothing: verify the next hop.
   void doubt(Instant now, Path path) { neighbors_.doubt(now, path); }
 

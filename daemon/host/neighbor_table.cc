@@ -74,7 +74,7 @@ uint32_t NeighborTable::create(Ipv4 ip) {
 
 void NeighborTable::recycle(uint32_t index) {
   Entry& entry = entries_[index];
-  MN_ASSERT(entry.holds == 0 && !entry.event_link.linked());
+  MN_ASSERT(!entry.event_link.linked());
   cancel_timer(index);
   stop_asking(index);
   unpublish(index);
@@ -86,12 +86,11 @@ void NeighborTable::recycle(uint32_t index) {
   pool_.give_back(index);
 }
 
-// Entries that somebody counts on are not in the list: held ones, those with a question open, and
-// those whose event was not fetched yet.
+// Entries that somebody counts on are not in the list: those with a question open, and those whose
+// event was not fetched yet.
 void NeighborTable::set_lru(uint32_t index) {
   Entry& entry = entries_[index];
-  const bool may_go =
-      entry.state != NeighborState::kIncomplete && entry.holds == 0 && !entry.event_link.linked();
+  const bool may_go = entry.state != NeighborState::kIncomplete && !entry.event_link.linked();
   if (may_go == entry.lru_link.linked()) return;
   if (!may_go) {
     lru_.remove(entries_, index);
@@ -209,21 +208,6 @@ NextHop NeighborTable::resolve(Instant now, Ipv4 ip) {
   fast_[index].used = true;
   if (fast_[index].stale) start_probing(index);
   return {ResolveStatus::kReady, path_of(index)};
-}
-
-void NeighborTable::hold(Path path) {
-  const uint32_t index = index_of(path);
-  if (index == kNone) return;
-  entries_[index].holds++;
-  set_lru(index);
-}
-
-void NeighborTable::release(Path path) {
-  const uint32_t index = index_of(path);
-  if (index == kNone) return;  // as it was in hold: what is held keeps its generation
-  MN_ASSERT(entries_[index].holds > 0);
-  entries_[index].holds--;
-  set_lru(index);
 }
 
 void NeighborTable::learn(Instant now, Ipv4 ip, Mac mac, bool create_entry, bool answers) {

@@ -81,16 +81,13 @@ class NeighborTable {
     return true;
   }
 
-  // While references are held an entry is not recycled for another address.
-  void hold(Path path);
-  void release(Path path);
-
   // An ARP packet said so. `create_entry`: an unknown address is worth remembering (it asks for us,
   // RFC 826). `answers`: it is a reply sent to us: proof that the entry is right, if we had asked.
   void learn(Instant now, Ipv4 ip, Mac mac, bool create_entry, bool answers);
   // A packet from `ip` came with this source address: a hint that is used until ARP knows better.
   Path learn_from_traffic(Instant now, Ipv4 ip, Mac mac);
-  // Something above suspects that nothing arrives: asks the neighbour again, at most once a second.
+  // Something above suspects that nothing arrives: asks the neighbour again, at most once in a
+  // request_interval.
   void doubt(Instant now, Path path);
 
   Instant next_deadline() const;
@@ -116,7 +113,6 @@ class NeighborTable {
     NeighborState state = NeighborState::kFree;
     uint8_t requests = 0;  // since the current question began
     bool event_ready = false;
-    uint32_t holds = 0;
     uint32_t hash_next = IndexPool::kNone;
     Instant deadline{};  // kIncomplete, kProbing: next request; kReachable: end of belief; kFailed:
                          // of memory

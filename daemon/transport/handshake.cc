@@ -8,6 +8,7 @@
 #include "transport/loss_detection.h"
 #include "transport/receiver.h"
 #include "transport/scoreboard.h"
+#include "transport/transmit.h"
 
 namespace mn::transport {
 
@@ -248,9 +249,7 @@ bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view)
                               .first_sequence = flow.tx_first.value,
                               .window = window,
                               .cookie = flow.open_cookie};
-  view->tuple = flow.tuple;
-  view->path = flow.path;
-  view->flow = flow.handle;
+  address_view(now, flow, view);
   const size_t size = wire::encode_packet_header(header, {}, view->header);
   wire::encode_options(options, std::span(view->header).subspan(size).first<wire::kOptionsSize>());
   view->header_size = size + wire::kOptionsSize;

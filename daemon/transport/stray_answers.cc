@@ -46,6 +46,7 @@ void StrayAnswers::transmit(Instant now, uint16_t mss, TransmitView* view) {
   count_--;
   view->tuple = answer.tuple;
   view->path = answer.path;
+  view->path_in_doubt = false;
   view->flow = kNoHandle;
   view->table_size = view->piece_count = 0;
   wire::PacketHeader header{.type = wire::PacketType::kReset,

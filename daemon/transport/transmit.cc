@@ -18,6 +18,15 @@ namespace {
 
 using wire::PacketType;
 
+// A next hop whose MAC address changed without a word (a router was replaced) is found out long
+// before the flow is given up.
+constexpr Duration kDoubtAfter = milliseconds(500);
+
+bool path_in_doubt(Instant now, const Flow& flow) {
+  if (flow.has_waited) return now - flow.waiting_since >= kDoubtAfter;
+  return flow.state == FlowState::kOpening && now - flow.born_at >= kDoubtAfter;
+}
+
 void write_empty(Core& core, Instant now, Flow& flow, PacketType type, uint8_t flags,
                  TransmitView* view) {
   view->table_size = view->piece_count = 0;
@@ -69,6 +78,13 @@ bool transmit_established(Core& core, Instant now, Flow& flow, TransmitView* vie
 
 }  // namespace
 
+void address_view(Instant now, const Flow& flow, TransmitView* view) {
+  view->tuple = flow.tuple;
+  view->path = flow.path;
+  view->path_in_doubt = path_in_doubt(now, flow);
+  view->flow = flow.handle;
+}
+
 void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, TransmitView* view) {
   wire::SackRange ranges[wire::kSackRangesMax];
   size_t range_count = 0;
@@ -101,9 +117,7 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
                                   .payload_length = static_cast<uint16_t>(spec.payload_length),
                                   .message_count = spec.message_count,
                                   .sack_count = static_cast<uint8_t>(range_count)};
-  view->tuple = flow.tuple;
-  view->path = flow.path;
-  view->flow = flow.handle;
+  address_view(now, flow, view);
   view->header_size =
       wire::encode_packet_header(header, std::span(ranges, range_count), view->header);
 }

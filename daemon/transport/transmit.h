@@ -7,6 +7,9 @@
 
 namespace mn::transport {
 
+// Whose packet it is and where it goes.
+void address_view(Instant now, const Flow& flow, TransmitView* view);
+
 // Header fields of a packet of `flow` that do not depend on its content. `room`: bytes that SACK
 // ranges may take. Writes header and ranges into the view.
 struct PacketSpec {

@@ -60,6 +60,7 @@ struct TransmitView {
   FourTuple tuple{};
   uint32_t path =
       0;  // the caller's word for the flow's next hop (set_path / request), 0: look it up
+  bool path_in_doubt = false;   // nothing was heard on it for long: is the next hop still there?
   FlowHandle flow = kNoHandle;  // kNoHandle for packets without a flow (resets)
   size_t header_size = 0;
   std::array<uint8_t,

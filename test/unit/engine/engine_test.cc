@@ -249,6 +249,38 @@ void connect__silent_next_hop_is_ehostunreach_within_two_seconds(void** state) {
   assert_in_range(requests, 2, 5);
 }
 
+// The next hop was replaced by another machine that did not say so.
+void connect__unanswered_asks_for_the_next_hop_again(void** state) {
+  Fixture& f = fixture(state);
+  Lane* lane = f.add_lane();
+  f.command(
+      {.kind = EngineCommand::Kind::kConnect, .lane = lane, .tuple = {kOurIp, kPeerIp, 50000, 80}});
+  f.poll();
+  Bytes answer(wire::kFrameSizeMin);
+  wire::encode_arp({.is_request = false,
+                    .sender_mac = kPeerMac,
+                    .sender_ip = kPeerIp,
+                    .target_mac = kOurMac,
+                    .target_ip = kOurIp},
+                   kPeerMac, kOurMac, answer);
+  f.port.incoming.push_back(answer);
+  f.poll();
+  f.port.sent.clear();
+  const auto asked = [&f] {
+    size_t requests = 0;
+    for (const Bytes& frame : f.port.sent) {
+      const wire::FrameView view = wire::parse_frame(frame, false);
+      requests += view.kind == wire::FrameKind::kArp && view.arp.target_ip == kPeerIp;
+    }
+    return requests;
+  };
+  const Instant start = f.now;
+  while (f.now < start + milliseconds(450)) f.poll(), f.now = f.now + milliseconds(1);
+  assert_int_equal(asked(), 0);
+  while (f.now < start + milliseconds(1500)) f.poll(), f.now = f.now + milliseconds(1);
+  assert_true(asked() > 0);
+}
+
 void connect__without_a_route_is_ehostunreach_at_once(void** state) {
   Fixture& f = fixture(state);
   Lane* lane = f.add_lane();
@@ -417,6 +449,7 @@ int main() {
       MN_ENGINE_TEST(receive__impossible_addresses_are_dropped),
       MN_ENGINE_TEST(receive__broken_packets_are_counted_by_kind),
       MN_ENGINE_TEST(connect__silent_next_hop_is_ehostunreach_within_two_seconds),
+      MN_ENGINE_TEST(connect__unanswered_asks_for_the_next_hop_again),
       MN_ENGINE_TEST(connect__without_a_route_is_ehostunreach_at_once),
       MN_ENGINE_TEST(connect__own_address_without_listener_is_refused),
       MN_ENGINE_TEST(remove_lane__waiting_connect_is_answered_first),

@@ -36,20 +36,6 @@ void eviction__failed_entries_go_first(void**) {
   }
 }
 
-void eviction__spares_what_is_held(void**) {
-  Path paths[8];
-  for (uint32_t i = 0; i < 8; i++) {
-    paths[i] = make_reachable(kStart, kPeer + i);
-    table->hold(paths[i]);
-  }
-  assert_int_equal(table->resolve(kStart, kPeer + 100).status, ResolveStatus::kNoRoom);
-  assert_int_equal(table->learn_from_traffic(kStart, kPeer + 100, kMac), kNoPath);
-  table->release(paths[5]);
-  assert_int_equal(table->resolve(kStart, kPeer + 100).status, ResolveStatus::kPending);
-  assert_false(table->path_mac(paths[5], &mac));
-  table->release(paths[5]);  // the name of what it was: ignored
-}
-
 void eviction__open_questions_are_kept_but_limited(void**) {
   for (uint32_t i = 0; i < 6; i++) make_reachable(kStart, kPeer + i);
   assert_int_equal(table->resolve(kStart, kPeer + 100).status, ResolveStatus::kPending);
@@ -68,27 +54,23 @@ void table__random_operations(void**) {
   mn::Prng random(3);
   Instant now = kStart;
   Path paths[32] = {};
-  bool held[32] = {};
   for (int step = 0; step < 300000; step++) {
     now = now + milliseconds(static_cast<int64_t>(random.below(40)));
     const uint32_t i = static_cast<uint32_t>(random.below(32));
     const mn::Ipv4 ip = kPeer + i;
     const Mac from{{2, 0, 0, 0, static_cast<uint8_t>(random.below(2)), static_cast<uint8_t>(i)}};
-    switch (random.below(9)) {
+    switch (random.below(8)) {
       case 0: {
         const NextHop hop = table->resolve(now, ip);
-        if (!held[i] && hop.path != kNoPath) paths[i] = hop.path;
-        if (held[i] && hop.path != kNoPath) assert_int_equal(hop.path, paths[i]);
+        if (hop.path != kNoPath) paths[i] = hop.path;
         break;
       }
       case 1:
         table->learn(now, ip, from, random.below(2) == 0, random.below(2) == 0);
         break;
-      case 2: {
-        const Path path = table->learn_from_traffic(now, ip, from);
-        if (!held[i]) paths[i] = path;
+      case 2:
+        paths[i] = table->learn_from_traffic(now, ip, from);
         break;
-      }
       case 3:
         if (table->path_mac(paths[i], &mac)) assert_int_equal(mac.bytes[5], i);
         break;
@@ -96,18 +78,9 @@ void table__random_operations(void**) {
         table->doubt(now, paths[i]);
         break;
       case 5:
-        if (held[i]) {
-          table->release(paths[i]);
-          held[i] = false;
-        } else if (table->path_mac(paths[i], &mac) && random.below(4) == 0) {
-          table->hold(paths[i]);
-          held[i] = true;
-        }
-        break;
-      case 6:
         table->on_deadline(now);
         break;
-      case 7:
+      case 6:
         if (table->poll_request(now, &request)) {
           assert_in_range(request.ip, kPeer, kPeer + 31);
           if (random.below(2) == 0)
@@ -130,7 +103,6 @@ int main() {
   const CMUnitTest tests[] = {
       MN_SMALL(eviction__takes_the_longest_unused),
       MN_SMALL(eviction__failed_entries_go_first),
-      MN_SMALL(eviction__spares_what_is_held),
       MN_SMALL(eviction__open_questions_are_kept_but_limited),
       MN_SMALL(table__random_operations),
   };
