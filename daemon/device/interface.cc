@@ -166,9 +166,15 @@ Result<Interface> find_interface(const std::string& name) {
 bool interface_is_running(const std::string& name) {
   const IoctlSocket socket;
   ifreq request = request_for(name);
-  constexpr int kRunning = IFF_UP | IFF_RUNNING;
   if (!socket.call(SIOCGIFFLAGS, &request)) return errno != ENODEV;
-  return (request.ifr_flags & kRunning) == kRunning;
+  const int flags = request.ifr_flags;
+  if ((flags & IFF_UP) == 0) return false;
+  // The carrier itself where the driver tells: IFF_RUNNING may lag a second behind it.
+  ethtool_value link{};
+  link.cmd = ETHTOOL_GLINK;
+  request.ifr_data = reinterpret_cast<char*>(&link);
+  if (socket.call(SIOCETHTOOL, &request)) return link.data != 0;
+  return (flags & IFF_RUNNING) != 0;
 }
 
 Result<void> set_interface_up(const Interface& interface) {
