@@ -129,6 +129,7 @@ def reproducible(debs, rpms, build):
 
 def difference(one, other, folder):
     for package, place in ((one, "one"), (other, "other")):
+        os.makedirs(f"{folder}/{place}", exist_ok=True)
         package.extract(f"{folder}/{place}/{one.name}")
     done = subprocess.run(["diff", "-rq", "--no-dereference", f"{folder}/one/{one.name}",
                            f"{folder}/other/{one.name}"], capture_output=True, text=True, check=False)

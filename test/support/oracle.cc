@@ -180,6 +180,8 @@ void Oracle::close_and_forget(Life* life) {
 }
 
 void Oracle::crash(Life* life) {
+  // What was closed and forgotten may still be on its way; it ends with the application.
+  if (life->state == Life::State::kForgotten) life->aborted = true;
   if (life->over()) return;
   life->state = Life::State::kCrashed;
   life->aborted = true;
