@@ -200,9 +200,9 @@ def latency(build, mode):
     bed = Bed(build, mode)
     server = bed.b.server()
     bed.a.app("latency", remote=bed.b.address).expect_exit(0, 30)  # ARP, page cache
-    # Ten times the promise under sanitizers. The rest of the machine may be at work: one of five is in time.
+    # Ten times the promise under sanitizers. The rest of the machine may be at work: one of 20 is in time.
     limit = 1000 * patience(1) * (1 if patience(1) == 1 else 3)
-    for _ in range(5):
+    for _ in range(20):
         output = bed.a.app("latency", remote=bed.b.address).expect_exit(0, 30)
         for line in output.splitlines():
             say(line)
