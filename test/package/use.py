@@ -99,9 +99,13 @@ def completion(debs, _rpms, build):
 
 
 def reproducible(debs, rpms, build):
-    """Another folder, at another depth, under another umask, time zone and language: the same bytes."""
-    with tempfile.TemporaryDirectory(prefix="machnet-again-") as folder:
+    """Another folder, at another depth, under another umask, time zone and language, the packages put together on
+    another file system: the same bytes."""
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with (tempfile.TemporaryDirectory(prefix="machnet-again-") as folder,
+          tempfile.TemporaryDirectory(prefix="machnet-again-", dir=memory) as out):
         os.chmod(folder, 0o755)
+        os.chmod(out, 0o755)
         tree, again = f"{folder}/a/tree/elsewhere", f"{folder}/out"
         os.makedirs(tree)
         names = run("git", "-c", "safe.directory=*", "-C", TOP, "ls-files", "-z").split("\0")
@@ -115,11 +119,11 @@ def reproducible(debs, rpms, build):
         epoch = run("git", "-c", "safe.directory=*", "-C", TOP, "log", "-1", "--format=%ct").strip()
         environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch, "CCACHE_DISABLE": "1",
                        "TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8"}
-        run("bash", "-c", f"umask 077; {tree}/packaging/build.sh --format both --build {again}",
+        run("bash", "-c", f"umask 077; {tree}/packaging/build.sh --format both --build {again} --out {out}",
             env=environment)
         different = []
         for package in list(debs.values()) + list(rpms.values()):
-            other = f"{again}/packages/{os.path.basename(package.path)}"
+            other = f"{out}/{os.path.basename(package.path)}"
             expect(os.path.exists(other), f"the second build made no {os.path.basename(other)}")
             if subprocess.run(["cmp", "-s", package.path, other], check=False).returncode != 0:
                 different.append(difference(package, type(package)(other), folder))
