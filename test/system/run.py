@@ -63,9 +63,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", action="store_true")
     parser.add_argument("--mode", default="af_packet")
-    parser.add_argument("--packages")
-    parser.add_argument("--next", help="the same of a higher version (default: --packages with -next)")
-    parser.add_argument("--cache")
+    parser.add_argument("--packages", type=os.path.abspath)
+    parser.add_argument("--next", type=os.path.abspath,
+                        help="the same of a higher version (default: --packages with -next)")
+    parser.add_argument("--cache", type=os.path.abspath)
     parser.add_argument("--tree", help=argparse.SUPPRESS)  # these two from outside to inside
     parser.add_argument("--kernel", help=argparse.SUPPRESS)
     parser.add_argument("scenario", nargs="?")
