@@ -110,7 +110,8 @@ bool send_to_journal(int priority, const LogEvent& event, const Line<kLineMax>& 
   return sd_journal_sendv(pieces, static_cast<int>(count) + 1) == 0;
 }
 
-void write_line(LogLevel level, const LogEvent& event, const char* format, va_list arguments) {
+[[gnu::format(printf, 3, 0)]] void write_line(LogLevel level, const LogEvent& event,
+                                              const char* format, va_list arguments) {
   if (!log_enabled(level)) return;
   const int saved_errno = errno;
   const LevelStyle& style = kLevels[static_cast<size_t>(level)];
