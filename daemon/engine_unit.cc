@@ -45,7 +45,8 @@ IdleMode idle_mode(config::Idle idle) {
 }
 
 Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, NicPort* port,
-                               bool serves_loopback, ipc::EngineCounters* counters) {
+                               bool serves_loopback, bool use_counter,
+                               ipc::EngineCounters* counters) {
   const NicFacts& nic = port->facts();
   EngineUnit unit;
   unit.facts = {.nic = plan.name,
@@ -66,6 +67,7 @@ Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, N
   thread.idle = idle_mode(plan.idle);
   thread.cpus = plan.cpus;
   thread.name = "mn-" + plan.name;
+  thread.use_counter = use_counter;
   if (!plan.is_local) {
     thread.enter = [] {
       if (!nic::nic_thread_enter()) log_error("an engine thread could not register with DPDK");

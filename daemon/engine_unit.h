@@ -29,7 +29,8 @@ IdleMode idle_mode(config::Idle idle);
 
 // `plan` is what the configuration and the device say of the NIC, or local_plan().
 Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, NicPort* port,
-                               bool serves_loopback, ipc::EngineCounters* counters);
+                               bool serves_loopback, bool use_counter,
+                               ipc::EngineCounters* counters);
 
 // The control plane's end of it; the unit must outlive it.
 std::unique_ptr<control::EngineLink> link_to(const EngineUnit& unit);

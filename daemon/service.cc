@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/engine_clock.h"
 #include "base/log.h"
 #include "base/log_ids.h"
 #include "base/random.h"
@@ -111,7 +112,7 @@ Result<config::Config> load(const ConfigSource& source, const char* message_id) 
 
 Result<void> Service::add_engine(const NicPlan& plan, const std::string& driver, NicPort* port) {
   const uint32_t index = static_cast<uint32_t>(units_.size());
-  auto unit = make_engine(plan, driver, port, index == 0, counters_->engine(index));
+  auto unit = make_engine(plan, driver, port, index == 0, use_counter_, counters_->engine(index));
   if (!unit) return Error{unit.error()};
   units_.push_back(std::move(unit.value()));
   return {};
@@ -165,6 +166,10 @@ Result<void> Service::run() {
       static_cast<uint32_t>(std::max<size_t>(config_.nics.size(), 1)));
   if (!counters) return Error{counters.error()};
   counters_ = std::move(counters.value());
+  const ClockChoice clock = choose_clock();
+  use_counter_ = clock.counter;
+  log_info("clock: %s (%s)", clock.counter ? "the processor's" : "the kernel's",
+           clock.reason.c_str());
   auto plans = plan_nics(config_);
   if (!plans) {
     log_nic_failure(plans.error(), config_);

@@ -47,7 +47,8 @@ class Service {
   Result<void> reload();
 
   const ConfigSource source_;
-  config::Config config_;  // in force: what needs a restart stays as it was at start
+  config::Config config_;     // in force: what needs a restart stays as it was at start
+  bool use_counter_ = false;  // engines take the time from the processor's
   nic::NullPort null_port_;
   std::unique_ptr<control::CountersMemory> counters_;
   std::unique_ptr<nic::NicSystem> nics_;

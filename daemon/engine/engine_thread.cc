@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/clock.h"
+#include "base/engine_clock.h"
 
 namespace mn {
 
@@ -57,14 +57,15 @@ void EngineThread::stop() {
 void EngineThread::run() {
   prctl(PR_SET_TIMERSLACK, 1UL);  // sleep as long as asked, not 50 us longer
   if (config_.enter) config_.enter();
-  Instant last_work = clock_now();
+  EngineClock clock(config_.use_counter);
+  Instant last_work = clock.now();
   Duration blind_sleep = kBlindSleepMin;
   uint32_t empty_polls = 0;
   uint64_t rounds = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
     heartbeat_.store(++rounds, std::memory_order_relaxed);
     const bool adaptive = idle_.load(std::memory_order_relaxed) == IdleMode::kAdaptive;
-    const Instant now = clock_now();
+    const Instant now = clock.now();
     if (engine_->poll_once(now) > 0) {
       last_work = now;
       empty_polls = 0;

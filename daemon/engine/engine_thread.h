@@ -23,8 +23,9 @@ enum class IdleMode : uint8_t { kSpin, kAdaptive };
 
 struct EngineThreadConfig {
   IdleMode idle = IdleMode::kAdaptive;
-  std::vector<int> cpus;  // allowed processors; empty: any
-  std::string name;       // of the thread, at most 15 characters are used
+  std::vector<int> cpus;     // allowed processors; empty: any
+  std::string name;          // of the thread, at most 15 characters are used
+  bool use_counter = false;  // as time, the processor's (base/engine_clock.h)
   // Called on the thread before the first and after the last poll (registration with DPDK).
   std::function<void()> enter, leave;
 };
