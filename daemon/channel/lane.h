@@ -64,6 +64,8 @@ class Lane final : public transport::MessageStore {
 
   // ---- MessageStore
   transport::FlowRef flow_reserve(uint32_t handle, const FourTuple& tuple) override;
+  uint32_t flow_room() const override { return slot_free_count_; }
+  uint32_t flow_capacity() const override { return shape_.flow_slots; }
   void flow_accepted(transport::FlowRef flow) override;
   void flow_ended(transport::FlowRef flow, uint32_t reason) override;
   transport::TxChunk* tx_chunks() override { return chunks_.data(); }

@@ -41,7 +41,7 @@ struct Core {
   FixedArray<uint16_t> generations;  // of each slot; never 0 in a handle
   IndexPool flow_pool;
   uint32_t flows_touched = 0;
-  uint32_t half_open = 0;
+  uint32_t half_open = 0;  // of openers that may be forged: not `proven`
 
   FlowTable table;
   BlockPool<TxBlock> tx_blocks;
@@ -53,6 +53,7 @@ struct Core {
   List lingering;      // kDead flows that may go when slots are short, oldest first, by store_link
   List events;
   StrayAnswers strays;
+  bool stray_sent = false;  // the last packet was one: flows come first now
   KeyedHash secret;
   uint64_t secrets_used = 0;
 

@@ -88,8 +88,17 @@ int64_t cookie_period(Instant now) { return now.ns >> 33; }
 bool returns_cookie(const Core& core, Instant now, const FourTuple& t,
                     const wire::Options& options) {
   const int64_t period = cookie_period(now);
-  return options.cookie != 0 && (options.cookie == cookie_for(core, t, options.tag, period) ||
-                                 options.cookie == cookie_for(core, t, options.tag, period - 1));
+  return options.cookie == cookie_for(core, t, options.tag, period) ||
+         options.cookie == cookie_for(core, t, options.tag, period - 1);
+}
+
+// A handshake that might be forged may take a slot only while few others do and slots are plenty:
+// else whoever opens must first show that it hears us (RFC 4987 section 3.6). Without pressure a
+// connect stays one round trip.
+bool must_show_address(const Core& core, const MessageStore& store) {
+  return core.half_open >= core.config.half_open_max ||
+         core.flow_pool.free_count() <= core.config.flows_max / 8 ||
+         store.flow_room() <= store.flow_capacity() / 8;
 }
 
 // To a host that asks for what nobody offers: the tag is its own, so it can tell the answer from a
@@ -154,9 +163,8 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
     refuse_open(core, now, tuple, options, path);
     return PacketVerdict::kNoFlow;
   }
-  // The last quarter is for those who have shown that their address is theirs.
-  if (core.half_open >= core.config.half_open_max * 3 / 4 &&
-      !returns_cookie(core, now, tuple, options)) {
+  const bool proven = options.cookie != 0 && returns_cookie(core, now, tuple, options);
+  if (!proven && must_show_address(core, *store)) {
     core.strays.queue_cookie({.tuple = tuple,
                               .path = path,
                               .tag = options.tag,
@@ -164,7 +172,6 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
                               .cookie = cookie_for(core, tuple, options.tag, cookie_period(now))});
     return PacketVerdict::kHandshakeLimit;
   }
-  if (core.half_open >= core.config.half_open_max) return PacketVerdict::kHandshakeLimit;
   flow = new_flow(core, now, tuple, store, FlowState::kHalfOpen, path);
   if (flow == nullptr) {
     // Half-open flows, perhaps forged, make room within a second: then the peer's next try may
@@ -172,7 +179,8 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
     if (core.half_open == 0) refuse_open(core, now, tuple, options, path);
     return PacketVerdict::kHandshakeLimit;
   }
-  core.half_open++;
+  flow->proven = proven;
+  core.half_open += !proven;
   adopt_options(core, now, *flow, packet, options);
   flow->open_due = true;
   mark_ready(core, *flow);
@@ -224,7 +232,7 @@ void on_challenge(Core& core, Instant now, Flow& flow, const wire::PacketHeader&
 }
 
 void confirm_half_open(Core& core, Instant now, Flow& flow) {
-  core.half_open--;
+  core.half_open -= !flow.proven;
   flow.accepted = true;
   become_established(core, now, flow);
   flow.store->flow_accepted(flow.store_flow);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Handshake: kOpen, kOpenAck and the first packet after it, with options and tags. Whoever forges a
-// sender's address never gets past a half-open flow, of which there are few and for a short time.
+// sender's address never gets past a half-open flow, of which there are few and for a short time:
+// when half_open_max of them wait, or slots for flows run short, kOpen is answered with a cookie
+// and nothing is kept until it comes back.
 #pragma once
 
 #include "transport/core.h"

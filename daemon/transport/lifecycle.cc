@@ -50,7 +50,7 @@ void linger(Core& core, Instant now, Flow& flow) {
 void end_flow(Core& core, Instant now, Flow& flow, const FlowEnding& ending) {
   MN_ASSERT(flow.state != FlowState::kDead && flow.state != FlowState::kFree);
   const FlowState was = flow.state;
-  if (was == FlowState::kHalfOpen) core.half_open--;
+  if (was == FlowState::kHalfOpen) core.half_open -= !flow.proven;
   return_buffers(core, flow);
   discard_early(core, flow);
   const bool told = was == FlowState::kEstablished;

@@ -64,6 +64,8 @@ class MessageStore {
   // A flow slot for a new flow; kNoFlow: the store has none free. For an accepted flow the
   // application hears of it by flow_accepted, when the handshake is complete.
   virtual FlowRef flow_reserve(uint32_t handle, const FourTuple& tuple) = 0;
+  virtual uint32_t flow_room() const = 0;      // free slots
+  virtual uint32_t flow_capacity() const = 0;  // all slots
   virtual void flow_accepted(FlowRef flow) = 0;
   // The flow is over: no call for it follows. `reason` 0: it never was the application's (handshake
   // failed): the slot is free at once and nothing is told.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Outputs: which flow is next, and what it sends. Stores take turns, and so do the flows of a
-// store; each turn is a few packets. A flow sends lost packets first, then new data, then what
+// store; each turn is a few packets. Answers to strays get every second packet at most: a flood of
+// what nobody asked for holds no flow up. A flow sends lost packets first, then new data, then what
 // carries no data.
 #include "transport/transmit.h"
 
@@ -131,10 +132,12 @@ bool transmit_flow(Core& core, Instant now, Flow& flow, TransmitView* view) {
 }
 
 bool transmit_next(Core& core, Instant now, TransmitView* view) {
-  if (__builtin_expect(!core.strays.empty(), 0)) {
+  if (__builtin_expect(!core.strays.empty(), 0) && !core.stray_sent) {
+    core.stray_sent = true;
     core.strays.transmit(now, core.config.mss, view);
     return true;
   }
+  core.stray_sent = false;
   while (Link* store_link = core.ready_stores.front()) {
     StoreState& store = *MN_STORE_STATE_OF(store_link);
     while (Link* flow_link = store.ready_flows.front()) {
@@ -157,7 +160,9 @@ bool transmit_next(Core& core, Instant now, TransmitView* view) {
     store.turn_packets = 0;
     store.ready_link.unlink();
   }
-  return false;
+  if (core.strays.empty()) return false;
+  core.strays.transmit(now, core.config.mss, view);
+  return true;
 }
 
 }  // namespace mn::transport

@@ -28,8 +28,9 @@ constexpr FlowHandle kNoHandle = 0;
 struct TransportConfig {
   uint32_t flows_max = 16384;
   uint32_t listeners_max = 1024;
-  uint32_t half_open_max = 256;  // accepted handshakes not yet confirmed by the peer
-  uint16_t mss = 1440;           // payload bytes in a packet, from the NIC's MTU
+  // Accepted handshakes not yet confirmed by the peer before openers must return a cookie first.
+  uint32_t half_open_max = 64;
+  uint16_t mss = 1440;  // payload bytes in a packet, from the NIC's MTU
   uint32_t window_packets_max =
       256;            // receive window offered and congestion window, at most kWindowMax
   uint64_t seed = 0;  // of the tags and first sequence numbers

@@ -32,7 +32,7 @@ constexpr uint32_t kCounterEnginesMax = 16;
   X(drop_duplicate, "data packets received a second time")                                \
   X(drop_window, "data packets outside the receive window")                               \
   X(drop_no_buffer, "data packets refused because the application's buffers were in use") \
-  X(drop_handshake_limit, "handshakes refused because too many were half open")           \
+  X(drop_handshake_limit, "handshakes put off: too many half open, or slots run short")    \
   X(tx_no_buffer, "sends postponed because the NIC's packet pool or queue was full")      \
   X(arp_received, "ARP packets received")                                                 \
   X(icmp_received, "ICMP echo requests answered")                                         \

@@ -129,6 +129,73 @@ void handshake_flood(uint64_t seed, FILE* trace) {
   SIM_CHECK(accepted <= 3, "handshake_flood: the application heard of %u flows", accepted);
 }
 
+struct FloodOutcome {
+  Duration done{};       // when every message had arrived
+  Duration connected{};  // how long a connect in the midst of it took
+  RunResult result;
+};
+
+// Two flows that fill the link both ways; `forged` handshakes a millisecond at one end.
+FloodOutcome run_under_flood(uint64_t seed, FILE* trace, int forged) {
+  Profile profile = plain_profile(seed);
+  profile.transport[1].half_open_max = 16;
+  profile.opens[0] = 2;
+  profile.open_spread = microseconds(10);
+  profile.plan = send_plan(4000, 1400, true);
+  for (auto& link : profile.link) link.delay = microseconds(20);
+  TransportRun run(profile, trace);
+  FloodOutcome outcome;
+  const Instant start = run.clock().now();
+  const Instant connect_at = start + milliseconds(4);
+  run.on_start = [&](TransportRun* r) {
+    auto random = std::make_shared<SimRandom>(7);
+    for (int i = 0; i < forged * 12; i++) {
+      r->clock().after(microseconds(500) + nanoseconds(1'000'000 / forged * i), [r, random] {
+        const FourTuple from{0x0b000000 + static_cast<uint32_t>(random->below(1 << 24)),
+                             host_address(1), static_cast<Port>(random->between(1, 65535)),
+                             kListenPort};
+        r->inject(1, forge_open(from, random.get()));
+      });
+    }
+    r->clock().at(connect_at, [r] { r->host(0).open(0, 42000, kListenPort, FlowPlan{}); });
+  };
+  run.on_step = [&] {
+    if (outcome.done.ns == 0 && run.oracle().messages_received() == 4 * 4000) {
+      outcome.done = run.clock().now() - start;
+    }
+    if (outcome.connected.ns > 0 || run.clock().now() <= connect_at) return;
+    for (const Life& life : run.oracle().lives()) {
+      if (life.host == 0 && life.tuple.local_port == 42000 && life.state == Life::State::kLive) {
+        outcome.connected = run.clock().now() - connect_at;
+      }
+    }
+  };
+  outcome.result = run.run();
+  return outcome;
+}
+
+// 400,000 forged handshakes a second cost established flows nothing, and who can be heard gets in
+// within two round trips.
+void handshake_flood_disturbs_nobody(uint64_t seed, FILE* trace) {
+  const FloodOutcome calm = run_under_flood(seed, trace, 0);
+  const FloodOutcome flood = run_under_flood(seed, trace, 400);
+  SIM_CHECK(calm.done.ns > 0 && flood.done.ns > 0, "flood: messages are missing");
+  SIM_CHECK(flood.done.ns * 100 <= calm.done.ns * 105, "flood: %lld us instead of %lld us",
+            static_cast<long long>(flood.done.ns / 1000),
+            static_cast<long long>(calm.done.ns / 1000));
+  uint64_t again = 0;  // tail probes: a few of 16,000 packets
+  for (const transport::TransportCounters& counters : flood.result.transports) {
+    SIM_CHECK(counters.flows_reset == 0 && counters.timeouts == 0, "flood: flows were disturbed");
+    again += counters.retransmitted_packets;
+  }
+  SIM_CHECK(again <= 8, "flood: %llu packets were sent again", static_cast<Ull>(again));
+  // A round trip of 40 us, and the queues of a full link.
+  SIM_CHECK(flood.connected.ns > 0 && flood.connected <= calm.connected * 2 + microseconds(100),
+            "flood: a connect took %lld us, %lld us without",
+            static_cast<long long>(flood.connected.ns / 1000),
+            static_cast<long long>(calm.connected.ns / 1000));
+}
+
 // Packets of a live flow with changed fields and good checksums: content may suffer, the hosts may
 // not.
 void hostile_packets(uint64_t seed, FILE* trace) {
@@ -202,6 +269,7 @@ constexpr Scenario kScenarios[] = {
     {"forged_resets", forged_resets},
     {"replayed_packets", replayed_packets},
     {"handshake_flood", handshake_flood},
+    {"handshake_flood_disturbs_nobody", handshake_flood_disturbs_nobody},
     {"hostile_packets", hostile_packets},
     {"garbage", garbage},
 };

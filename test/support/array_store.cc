@@ -71,6 +71,11 @@ void ArrayStore::free_slot(Slot* slot) {
   slot->generation = slot->generation % ipc::kFlowGenerationMax + 1;
 }
 
+uint32_t ArrayStore::flow_room() const {
+  return static_cast<uint32_t>(std::count_if(
+      slots_.begin(), slots_.end(), [](const Slot& s) { return s.state == SlotState::kFree; }));
+}
+
 FlowRef ArrayStore::flow_reserve(uint32_t handle, const FourTuple& tuple) {
   for (uint32_t i = 0; i < slots_.size(); i++) {
     Slot& slot = slots_[i];

@@ -48,6 +48,8 @@ class ArrayStore final : public transport::MessageStore {
 
   // ---- The transport's side
   transport::FlowRef flow_reserve(uint32_t handle, const FourTuple& tuple) override;
+  uint32_t flow_room() const override;
+  uint32_t flow_capacity() const override { return shape_.flow_slots; }
   void flow_accepted(transport::FlowRef flow) override;
   void flow_ended(transport::FlowRef flow, uint32_t reason) override;
   transport::TxChunk* tx_chunks() override { return chunks_.data(); }

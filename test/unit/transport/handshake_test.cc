@@ -112,8 +112,8 @@ void half_open__forged_handshakes_are_bounded_and_short(void** state) {
     refused +=
         t.hosts[1]->transport.on_packet(t.now, tuple, open, 0) == PacketVerdict::kHandshakeLimit;
   }
-  assert_int_equal(refused, 17);
-  assert_int_equal(t.hosts[1]->store.flows_live(), 3);
+  assert_int_equal(refused, 16);
+  assert_int_equal(t.hosts[1]->store.flows_live(), 4);
   assert_false(t.hosts[1]->store.has_delivery());
   t.pass(milliseconds(1100), false);
   assert_int_equal(t.hosts[1]->transport.flow_count(), 0);
@@ -121,7 +121,7 @@ void half_open__forged_handshakes_are_bounded_and_short(void** state) {
 }
 
 // Where forged handshakes fill what there is, who can hear us gets in all the same.
-void half_open__a_cookie_opens_the_last_quarter(void** state) {
+void half_open__a_cookie_opens_what_floods_shut(void** state) {
   TwoHosts& t = *two_hosts(state);
   TransportConfig config = TwoHosts::config(3);
   config.half_open_max = 4;
@@ -155,8 +155,27 @@ void half_open__a_cookie_opens_the_last_quarter(void** state) {
               PacketVerdict::kHandshakeLimit);
 }
 
-// With or without a cookie: no more half-open flows than there may be.
-void half_open__cookies_do_not_lift_the_limit(void** state) {
+// Opens `port` as the host that is heard there would: with the cookie, if it is asked for one.
+void open_honestly(TwoHosts& t, Port port, Bytes open) {
+  FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
+  tuple.remote_port = port;
+  t.poll(1);
+  t.lose_all(1);
+  t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
+  t.poll(1);
+  wire::Options options, answer;
+  assert_true(wire::parse_options(parsed(open).payload, &options));
+  assert_true(wire::parse_options(parsed(t.hosts[1]->wire.back()).payload, &answer));
+  if (answer.cookie == 0) return;
+  options.cookie = answer.cookie;
+  wire::encode_options(options, std::span<uint8_t, wire::kOptionsSize>(
+                                    open.data() + wire::kHeaderSize, wire::kOptionsSize));
+  t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
+  t.hosts[1]->transport.check_invariants();
+}
+
+// Those who have shown their address do not count among the forged, and leave the count as it was.
+void half_open__cookies_go_beyond_the_limit(void** state) {
   TwoHosts& t = *two_hosts(state);
   TransportConfig config = TwoHosts::config(3);
   config.half_open_max = 4;
@@ -164,25 +183,35 @@ void half_open__cookies_do_not_lift_the_limit(void** state) {
   t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
   t.open();
   t.poll(0);
-  Bytes open = t.hosts[0]->wire.front();
-  wire::Options options;
-  assert_true(wire::parse_options(parsed(open).payload, &options));
-  FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
-  for (uint16_t port = 0; port < 20; port++) {
-    tuple.remote_port = port;
-    t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
-    t.lose_all(1);
-    if (t.poll(1) == 0) continue;
-    wire::Options answer;
-    assert_true(wire::parse_options(parsed(t.hosts[1]->wire.back()).payload, &answer));
-    if (answer.cookie == 0) continue;
-    options.cookie = answer.cookie;
-    Bytes again = open;
-    wire::encode_options(options, std::span<uint8_t, wire::kOptionsSize>(
-                                      again.data() + wire::kHeaderSize, wire::kOptionsSize));
-    t.hosts[1]->transport.on_packet(t.now, tuple, again, 0);
+  const Bytes open = t.hosts[0]->wire.front();
+  for (Port port = 0; port < 20; port++) open_honestly(t, port, open);
+  assert_int_equal(t.hosts[1]->store.flows_live(), 20);
+  t.pass(milliseconds(1100), false);
+  assert_int_equal(t.hosts[1]->transport.flow_count(), 0);
+}
+
+// Long before the limit: the last slots, of the store or of the engine, are not for the forged.
+void half_open__the_last_slots_want_a_cookie(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  for (const bool of_store : {true, false}) {
+    TransportConfig config = TwoHosts::config(3);
+    StoreShape shape;
+    (of_store ? shape.flow_slots : config.flows_max) = 16;
+    t.hosts[1] = std::make_unique<TwoHosts::Host>(config, shape);
+    t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+    t.hosts[0] = std::make_unique<TwoHosts::Host>(TwoHosts::config(4), StoreShape{});
+    t.open();
+    t.poll(0);
+    const Bytes open = t.hosts[0]->wire.front();
+    FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
+    for (tuple.remote_port = 0; tuple.remote_port < 20; tuple.remote_port++) {
+      t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
+    }
+    assert_int_equal(t.hosts[1]->store.flows_live(), 14);
+    t.poll(1);
+    for (Port port = 100; port < 102; port++) open_honestly(t, port, open);
+    assert_int_equal(t.hosts[1]->store.flows_live(), 16);
   }
-  assert_int_equal(t.hosts[1]->store.flows_live(), 4);
 }
 
 // Whoever forges the opener's address neither takes the half-open flow over nor gets answers.
@@ -337,7 +366,8 @@ int main() {
       MN_HOSTS_TEST(open__connects_and_tells_both_sides),
       MN_HOSTS_TEST(open__a_reset_with_tag_0_does_not_stop_it),
       MN_HOSTS_TEST(open__an_answer_to_another_request_is_refused),
-      MN_HOSTS_TEST(half_open__cookies_do_not_lift_the_limit),
+      MN_HOSTS_TEST(half_open__cookies_go_beyond_the_limit),
+      MN_HOSTS_TEST(half_open__the_last_slots_want_a_cookie),
       MN_HOSTS_TEST(half_open__another_tag_changes_nothing),
       MN_HOSTS_TEST(open__refused_where_nobody_listens),
       MN_HOSTS_TEST(open__times_out),
@@ -345,7 +375,7 @@ int main() {
       MN_HOSTS_TEST(open__same_tuple_twice_is_in_use),
       MN_HOSTS_TEST(open__lost_packets_are_repeated),
       MN_HOSTS_TEST(half_open__forged_handshakes_are_bounded_and_short),
-      MN_HOSTS_TEST(half_open__a_cookie_opens_the_last_quarter),
+      MN_HOSTS_TEST(half_open__a_cookie_opens_what_floods_shut),
       MN_HOSTS_TEST(half_open__wrong_tag_does_not_confirm),
       MN_HOSTS_TEST(half_open__data_confirms_too),
       MN_HOSTS_TEST(restart__same_tuple_succeeds_at_once),
