@@ -33,7 +33,7 @@ for programs that send and receive messages through Machnet.")
 set(text_tools "Measuring tools for messages through Machnet
 
 msg_gen sends messages between two hosts through Machnet and measures round
-trips and throughput.")
+trips and throughput. A dissector shows Machnet's packets in Wireshark.")
 
 # Sets `summary` and `description` of a component.
 macro(machnet_describe component)

@@ -32,7 +32,8 @@ set(CPACK_RPM_CHANGELOG_FILE ${work}/changelog.rpm)
 # Folders that other packages own.
 foreach(folder lib/debug lib/debug/.build-id lib/systemd lib/systemd/system lib/systemd/catalog
         lib/sysusers.d lib/tmpfiles.d sbin ${CPACK_MACHNET_LIBDIR} ${CPACK_MACHNET_LIBDIR}/cmake
-        ${CPACK_MACHNET_LIBDIR}/pkgconfig share/bash-completion share/bash-completion/completions
+        ${CPACK_MACHNET_LIBDIR}/pkgconfig ${CPACK_MACHNET_LIBDIR}/wireshark
+        ${CPACK_MACHNET_LIBDIR}/wireshark/plugins share/bash-completion share/bash-completion/completions
         share/licenses share/man share/man/man1 share/man/man3 share/man/man5 share/man/man7
         share/man/man8)
   list(APPEND CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION /usr/${folder})
@@ -74,4 +75,5 @@ set(CPACK_RPM_service_PRE_UNINSTALL_SCRIPT_FILE ${here}/rpm/machnet.preun)
 set(CPACK_RPM_service_POST_UNINSTALL_SCRIPT_FILE ${here}/rpm/machnet.postun)
 
 # ---- the others. The library's own name and version come from its soname.
+set(CPACK_RPM_tools_PACKAGE_SUGGESTS wireshark-cli)
 set(CPACK_RPM_devel_PACKAGE_REQUIRES "libmachnet%{?_isa} = ${full_version}")

@@ -47,7 +47,7 @@ foreach(page IN LISTS pages)
   set(component service)
   if(section EQUAL 3)
     set(component devel)
-  elseif(name MATCHES "^msg_gen")
+  elseif(name MATCHES "^(msg_gen|machnet-wireshark)\\.")
     set(component tools)
   endif()
   set(compressed ${PROJECT_BINARY_DIR}/man/${name}.gz)
@@ -67,6 +67,10 @@ foreach(link IN LISTS MN_MAN_LINKS)
   file(CREATE_LINK ${CMAKE_MATCH_2}.gz ${alias} SYMBOLIC)
   install(FILES ${alias} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT devel)
 endforeach()
+
+# ---- Wireshark looks for dissectors in Lua here, on Debian and on Fedora, when the prefix is its own.
+install(FILES ${top}/libmachnet/tools/machnet.lua COMPONENT tools
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/wireshark/plugins)
 
 # ---- Completion: one file, found under the name of each program.
 set(completions ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions)

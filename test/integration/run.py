@@ -17,13 +17,14 @@ import traceback
 
 import harness
 import scenarios_attack
+import scenarios_capture
 import scenarios_failure
 import scenarios_service
 import scenarios_traffic
 import scenarios_wire
 
 SCENARIOS = {}
-for module in (scenarios_traffic, scenarios_failure, scenarios_attack, scenarios_wire,
+for module in (scenarios_traffic, scenarios_failure, scenarios_attack, scenarios_wire, scenarios_capture,
                scenarios_service):
     SCENARIOS.update(module.SCENARIOS)
 

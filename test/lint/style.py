@@ -7,7 +7,7 @@ import lint
 
 FOLDERS = ["daemon", "include", "libmachnet", "test", "bench"]
 SOURCES = (".cc", ".c", ".h")
-OTHERS = (".py", ".sh", ".bash")
+OTHERS = (".py", ".sh", ".bash", ".lua")
 LINES_MAX = {".h": 300, ".cc": 600, ".c": 600, ".py": 600, ".sh": 600}
 COLUMNS_MAX = 120
 # Split, so that this file does not find itself.

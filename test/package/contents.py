@@ -24,11 +24,12 @@ DEVEL = """/usr/include/machnet.h LIBDIR/libmachnet.so LIBDIR/pkgconfig/machnet.
 LIBDIR/cmake/machnet/machnet-config.cmake LIBDIR/cmake/machnet/machnet-config-version.cmake
 LIBDIR/cmake/machnet/machnet-targets.cmake LIBDIR/cmake/machnet/machnet-targets-relwithdebinfo.cmake
 DOCDIR/examples/Makefile DOCDIR/examples/hello_world.c"""
-TOOLS = "/usr/bin/msg_gen /usr/share/bash-completion/completions/msg_gen"
+TOOLS = """/usr/bin/msg_gen /usr/share/bash-completion/completions/msg_gen
+LIBDIR/wireshark/plugins/machnet.lua"""
 
 # Without these there is no manual worth the name, whatever else the folder holds.
 PAGES = {"machnet.7", "machnetd.8", "machnet.conf.5", "machnet-nic.8", "machnetctl.1", "msg_gen.1",
-         "libmachnet.3"}
+         "machnet-wireshark.7", "libmachnet.3"}
 EXECUTABLE = re.compile(r"/usr/s?bin/")
 
 
@@ -44,7 +45,7 @@ def manual_pages():
 def component_of(page):
     if page.endswith(".3"):
         return "devel"
-    return "tools" if page == "msg_gen.1" else "service"
+    return "tools" if page in ("msg_gen.1", "machnet-wireshark.7") else "service"
 
 
 def expected_files(component, package, libdir):

@@ -6,7 +6,7 @@
 MN_BUILD_PACKAGES="gcc g++ cmake ninja-build pkg-config libc6-dev linux-libc-dev libdpdk-dev
   libinih-dev libsystemd-dev libbpf-dev libmnl-dev libcurl4-openssl-dev
   libjansson-dev libcmocka-dev clang binutils
-  iproute2 ethtool procps python3 make git ca-certificates mandoc
+  iproute2 ethtool procps python3 make git ca-certificates mandoc tshark
   systemd-container mmdebstrap dpkg-dev lintian rpm rpmlint busybox-static file gzip"
 # What `test/run.sh --system` needs besides, to run virtual machines.
 MN_MACHINE_PACKAGES="qemu-system-x86 busybox-static e2fsprogs kmod"

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Scenarios whose cable is watched: what Wireshark's dissector says is what happened."""
+import os
+import random
+import signal
+import time
+
+import wire
+from capture import Capture, dissect, forget, numbers, tshark, write_capture
+from harness import Bed, Process, check, say, scenarios
+from scenarios_traffic import result, server_result
+
+SCENARIOS, scenario = scenarios()
+MESSAGES = 3000
+
+
+def only(packets, **wanted):
+    return [p for p in packets if all(p[key] == str(value) for key, value in wanted.items())]
+
+
+def messages_in(packets):
+    """Whole messages among data packets, each counted once, however often it was sent."""
+    seen = {}
+    for packet in packets:
+        count = numbers(packet["message_count"])[0]
+        if count == 0:
+            count = 1 if numbers(packet["flags"])[0] & wire.LAST else 0
+        seen[packet["stream"], packet["ip.src"], packet["seq"]] = count
+    return sum(seen.values())
+
+
+def check_hello(packets):
+    """One flow from handshake to close: the words of both sides."""
+    kinds = [numbers(p["type"])[0] for p in packets]
+    check(kinds[0] == wire.OPEN and wire.OPEN_ACK in kinds, f"hello begins with {kinds[:3]}")
+    check(wire.CLOSE in kinds, "hello has no close")
+    for packet in only(packets, type=wire.OPEN) + only(packets, type=wire.OPEN_ACK):
+        check(packet["options.version_max"] == "1" and int(packet["options.mss"]) == 1440,
+              f"handshake options: {packet}")
+        check(numbers(packet["options.tag"])[0] != 0 and int(packet["options.window"]) > 1, f"{packet}")
+    reply = only(packets, type=wire.OPEN_ACK)[0]
+    check(0 < float(reply["analysis.handshake_time"]) < 5, f"handshake time {reply}")
+    tags = {p["ip.src"]: p["options.tag"] for p in packets if p["options.tag"]}
+    for packet in packets:
+        others = [tag for source, tag in tags.items() if source != packet["ip.src"]]
+        check(numbers(packet["type"])[0] == wire.OPEN or packet["tag"] in others, f"a tag of nobody's: {packet}")
+    data = only(packets, type=wire.DATA)
+    words = b"".join(bytes.fromhex(p["message"]) for p in data)
+    check(b"hello world" in words and b"hello to you" in words, f"the messages are {words}")
+    check({p["seq"] for p in data} == {"0"} and only(packets, type=wire.CLOSE)[0]["seq"] == "1",
+          "sequence numbers do not begin at 0")
+
+
+def check_losses(packets, dropped):
+    again = [p for p in packets if p["analysis.retransmission_of"]]
+    sacks = [p for p in packets if numbers(p["sack_count"])[0] > 0]
+    check(again and sacks, f"{dropped} packets dropped: {len(again)} retransmissions, {len(sacks)} with SACK")
+    by_frame = {p["frame.number"]: p for p in packets}
+    for packet in again:
+        first = by_frame[packet["analysis.retransmission_of"]]
+        check(all(first[key] == packet[key] for key in ("seq", "ip.src", "stream", "message", "segment")),
+              f"{packet} does not repeat {first}")
+    for packet in sacks:
+        firsts, lasts = numbers(packet["sack.first"]), numbers(packet["sack.last"])
+        check(len(firsts) == int(packet["sack_count"]) == len(lasts), f"SACK ranges of {packet}")
+        at = int(packet["ack"])
+        for first, last in zip(firsts, lasts):
+            check(at < first <= last < at + 70000, f"SACK {first} to {last} after {at}")
+            at = last + 1
+    acked = [p for p in packets if p["analysis.acks_frame"]]
+    for packet in acked:
+        check(int(by_frame[packet["analysis.acks_frame"]]["seq"]) == int(packet["ack"]) - 1, f"{packet}")
+    trips = [float(p["analysis.rtt"]) for p in packets if p["analysis.rtt"]]
+    check(len(trips) > len(packets) // 3 and 0 <= min(trips) and max(trips) < 5, f"{len(trips)} round trips")
+    return len(again), len(sacks), sorted(trips)[len(trips) // 2]
+
+
+@scenario("af_packet")
+def dissected_capture(build, mode):
+    """hello, bundles over a lossy cable, a closed window and a reset, as Wireshark's dissector shows them."""
+    # The capture is made at the switch, and the losses are behind it: everything that is sent is in it. (Not at
+    # a host: what a driver sends past the kernel's queues, captures there do not see.)
+    bed = Bed(build, mode, third=True)
+    lossy = [Process(host.wrap([build.support("xdp_loss"), build.support("xdp_loss.bpf.o"), "--drop", "30000",
+                                host.interface]), name="xdp_loss") for host in (bed.a, bed.b)]
+    for process in lossy:
+        process.expect("^ready$")
+    capture = Capture("middle", "m0", "/tmp/flows.pcapng")
+    hello = os.path.join(build.library_dir, "hello_world")
+    server = bed.b.run([hello, "--listen", bed.b.address, "--port", "5001"])
+    server.expect("^listening", 10)
+    bed.a.run([hello, "--connect", bed.b.address, "--port", "5001"]).expect_exit(0, 20)
+
+    echo = bed.b.server(port=5002)
+    result(bed.a.app("ping", remote=bed.b.address, port=5002, size=40, window=32, count=MESSAGES))
+    large = bed.b.server(port=5003, size=20000)
+    result(bed.a.app("ping", remote=bed.b.address, port=5003, size=20000, window=4, count=100))
+
+    sink = bed.b.server("sink", port=5004, size=2000)
+    blast = bed.a.app("blast", remote=bed.b.address, port=5004, size=2000, seconds=60, stall=60)
+    blast.expect("connected")
+    sink.signal(signal.SIGSTOP)  # its window closes
+    time.sleep(1.5)
+    sink.kill()
+    blast.expect("event reset", 10)
+    blast.kill()
+    path = capture.stop()
+    server.signal(signal.SIGINT)
+    server.wait(5)
+    check(server_result(echo)["messages"] == MESSAGES, "the echo server missed some")
+    check(server_result(large)["messages"] == 100, "the server of large messages missed some")
+    dropped = 0
+    for process in lossy:
+        process.stop()
+        dropped += int(process.expect(r"dropped (\d+)")[1])
+
+    packets = dissect(path)
+    say(f"{len(packets)} packets captured, {dropped} dropped on the way")
+    strangers = [p for p in packets if not p["type"]]
+    check(not strangers, f"not recognised: {strangers[:3]}")
+    check(not [p for p in packets if p["expert.malformed"]], "packets called malformed")
+    check(not tshark(path, "-Y", "_ws.malformed || _ws.lua.error || _ws.expert.severity == error"), "Malformed")
+
+    flow = {port: [p for p in packets if str(port) in (p["udp.srcport"], p["udp.dstport"])]
+            for port in (5001, 5002, 5003, 5004)}
+    check([len({p["stream"] for p in one}) for one in flow.values()] == [1] * 4, "flows are mixed up")
+    check_hello(flow[5001])
+    for port, count, size in ((5002, MESSAGES, 40), (5003, 100, 20000)):
+        for host in (bed.a, bed.b):
+            data = [p for p in only(flow[port], type=wire.DATA) if p["ip.src"] == host.address]
+            check(messages_in(data) == count, f"port {port}: {messages_in(data)} messages from {host.name}")
+            check({length for p in data for length in numbers(p["message.length"])} <= {size}, "lengths")
+    check(any(numbers(p["message_count"])[0] > 1 for p in flow[5002]), "no bundles")
+    check(any(p["segment"] for p in flow[5003]), "no segments")
+    again, sacks, trip = check_losses(flow[5002] + flow[5003], dropped)
+    say(f"{again} retransmissions, {sacks} packets with SACK, round trip {trip * 1e6:.0f} us")
+    closed = [p for p in flow[5004] if p["window"] == "0" and numbers(p["type"])[0] in (wire.ACK, wire.DATA)]
+    check(closed and all(p["expert.zero_window"] for p in closed), "no zero window")
+    check(any(p["expert.window_probe"] for p in flow[5004]), "no probe of the closed window")
+    check(any(p["expert.reset"] for p in only(flow[5004], type=wire.RESET)), "no reset")
+    forget(path)
+    bed.finish()
+
+
+@scenario("none")
+def dissected_strangers(build, _mode):
+    """The dissector leaves packets of others alone, and takes any bytes without an error."""
+    rng = random.Random(9)
+    mac = bytes(6)
+
+    def frame(payload, port=700):
+        return wire.udp_frame(mac, mac, "10.77.0.1", "10.77.0.2", 40000, port, payload)
+
+    right = frame(wire.header(wire.DATA, 3, payload_length=5) + b"hello")
+    strangers = [frame(bytes([0x10 | rng.randrange(16)]) + rng.randbytes(rng.randrange(31, 200)), port=701)
+                 for _ in range(20_000)]
+    # A right header but for one thing each.
+    near = [wire.header(wire.DATA, 3, payload_length=4), wire.header(9, 3, payload_length=5),
+            wire.header(wire.DATA, 0x13, payload_length=5), wire.header(wire.DATA, 3, payload_length=5, version=2),
+            wire.header(wire.ACK, 0, payload_length=5), wire.header(wire.DATA, 3, payload_length=5, messages=1),
+            wire.header(wire.RESET, payload_length=1, sack=1), wire.header(wire.OPEN, payload_length=5)]
+    strangers += [frame(header + b"hello", port=702) for header in near]
+    path = write_capture("/tmp/strangers.pcap", [right] + strangers)
+    seen = dissect(path, "machnet")
+    check([p["udp.dstport"] for p in seen] == ["700"], f"{len(seen)} packets claimed, one is Machnet's: {seen[1:3]}")
+
+    # On a flow that is known they are shown as what the service drops; as they are when told to decode them so.
+    known = write_capture("/tmp/known.pcap", [right] + [frame(header + b"hello") for header in near])
+    seen = dissect(known, "machnet")
+    check(len(seen) == 7 and sum(p["expert.malformed"] != "" for p in seen) == 6, f"damaged packets: {seen}")
+    whole = wire.header(wire.DATA, 3, payload_length=24, messages=2) + b"\0\x08\0\x08\0\0\0\0" + b"x" * 16
+    opening = wire.header(wire.OPEN, payload_length=32) + wire.options(7)
+    sacked = wire.header(wire.ACK, sack=2) + b"\0\1\0\1\0\3\0\1"
+    noise = []
+    for _ in range(5000):
+        packet = bytearray(rng.choice((whole, opening, sacked)))
+        for _ in range(rng.randrange(4)):
+            packet[rng.randrange(len(packet))] = rng.choice((0, 1, 255, rng.randrange(256)))
+        noise.append(frame(bytes(packet[:rng.choice((len(packet), rng.randrange(len(packet) + 1)))])))
+    decode = ["-d", "udp.port==700,machnet"]
+    damaged = write_capture("/tmp/damaged.pcap", noise)
+    cut_off = write_capture("/tmp/cut.pcap", noise, [rng.randrange(42, len(one) + 1) for one in noise])
+    for path in (damaged, cut_off):
+        check(not tshark(path, *decode, "-V", "-Y", "_ws.lua.error"), "an error in the dissector")
+        check(len(dissect(path, "machnet", decode)) > 1000, "little was decoded")
