@@ -95,10 +95,11 @@ class Machnet:
 def stacks():
     return {
         "machnet af_packet": Machnet("af_packet"),
+        "machnet af_packet, mtu 22000": Machnet("af_packet", mtu=22000),
         "machnet af_xdp": Machnet("af_xdp"),
         "machnet memif": Machnet("memif"),
         "machnet memif, mtu 9000": Machnet("memif", mtu=9000),
-        "machnet memif, mtu 9000, zero-copy": Machnet("memif", mtu=9000, zero_copy=True),
+        "machnet memif, mtu 22000, zero-copy": Machnet("memif", mtu=22000, zero_copy=True),
         "machnet af_packet, wait": Machnet("af_packet", "--wait"),
         "machnet memif, wait": Machnet("memif", "--wait"),
         "TCP, polling": Kernel("tcp", "--poll"),

@@ -270,7 +270,7 @@ int main(int argc, char** argv) {
   flags.add_number("msg_window", &options.window, 1, 4096, "requests outstanding (default 1)");
   flags.add_number("count", &options.count, 0, UINT64_MAX, "request-responses (default: by size)");
   flags.add_number("repeats", &options.repeats, 1, 1000, "runs, the best is reported (default 5)");
-  flags.add_number("mtu", &options.mtu, 576, 9600, "of the wire (default 1500)");
+  flags.add_number("mtu", &options.mtu, 576, 32768, "of the wire (default 1500)");
   flags.add_switch("offload", &options.offload, "the wire checks and completes checksums");
   flags.add_switch("quiet", &options.quiet,
                    "for callgrind: one run, prints the number of messages");

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <new>
 
+#include "base/mtu.h"
+
 namespace mn {
 
 namespace {
@@ -28,6 +30,7 @@ Error system_error(const char* what) {
 }  // namespace
 
 ipc::LaneShape lane_shape_for(uint16_t mss) {
+  static_assert(kMtuMax <= ipc::kBufferSizeMax);
   const uint32_t size = (uint32_t{mss} + 63) / 64 * 64;
   // A message of the maximum length must fit, and a quarter more for others meanwhile.
   const uint32_t longest = (ipc::kMessageBytesMax + size - 1) / size;

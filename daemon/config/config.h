@@ -14,12 +14,11 @@
 
 #include "base/address.h"
 #include "base/log.h"
+#include "base/mtu.h"
 
 namespace mn::config {
 
 constexpr char kDefaultPath[] = "/etc/machnet.conf";
-constexpr uint16_t kMtuMin = 576;  // every IPv4 host takes this much (RFC 791)
-constexpr uint16_t kMtuMax = 9600;
 constexpr uint32_t kNicsMax = 16;  // an engine, and a lane of each channel, per NIC
 
 enum class Hugepages : uint8_t { kAuto, kYes, kNo };

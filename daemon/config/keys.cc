@@ -235,7 +235,7 @@ constexpr NicKey kNicTable[] = {
     {"force", "yes, no",
      [](NicConfig* nic, const std::string& value) { return choose(kYesNo, value, &nic->force); },
      [](const NicConfig& nic) { return word_for(kYesNo, nic.force); }},
-    {"mtu", "auto, 576 to 9600", set_mtu,
+    {"mtu", "auto, 576 to 32768", set_mtu,
      [](const NicConfig& nic) { return nic.mtu == 0 ? "auto" : std::to_string(nic.mtu); }},
     {"engines", "1", set_engines, [](const NicConfig& nic) { return std::to_string(nic.engines); }},
     {"cpus", "any, or processor numbers such as 2 or 2,4-5", set_cpus, show_cpus},

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/mtu.h"
 #include "device/address_facts.h"
 #include "device/find.h"
 #include "device/inventory.h"
@@ -26,7 +27,7 @@ Error not_bound(const config::NicConfig& wanted, const std::string& why) {
 
 uint16_t usable_mtu(const config::NicConfig& wanted, uint32_t kernel_mtu) {
   if (wanted.mtu != 0 || kernel_mtu == 0) return wanted.mtu;
-  return static_cast<uint16_t>(std::clamp<uint32_t>(kernel_mtu, config::kMtuMin, config::kMtuMax));
+  return static_cast<uint16_t>(std::clamp<uint32_t>(kernel_mtu, kMtuMin, kMtuMax));
 }
 
 bool is_kernel_driven(const std::string& mode) { return mode == "af_xdp" || mode == "af_packet"; }

@@ -20,7 +20,6 @@ constexpr uint32_t kPacketsPerPoll = 64;
 // Of large packets: applications and the NIC wait while an engine copies them, and a peer that
 // could have begun with the first.
 constexpr size_t kBytesPerPoll = 96 * 1024;
-constexpr size_t kRxBurstMin = 4;
 constexpr uint32_t kDoorbellInterval = 64;  // polls between looks at parked lanes' doorbells
 // A connect hears within a second that nobody answers, and one lost request costs it little. RFC
 // 1122 section 2.3.2.1 asks for a limit on requests and suggests one a second; four, and then a
@@ -31,7 +30,7 @@ constexpr size_t kWaitingMax = 4096;
 constexpr size_t kPacketMax = 65536;
 
 size_t rx_burst_for(const NicFacts& nic) {
-  const size_t frames = std::clamp(kBytesPerPoll / 2 / nic.mtu, kRxBurstMin, kBurstMax);
+  const size_t frames = std::min(kBytesPerPoll / 2 / nic.mtu, kBurstMax);
   const size_t step = nic.rx_burst_step;
   return std::max(frames / step * step, step);
 }

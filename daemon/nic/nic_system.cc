@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <set>
 
+#include "base/mtu.h"
 #include "device/interface.h"
 #include "nic/buffer_plan.h"
 #include "nic/eal.h"
@@ -20,8 +21,6 @@ namespace {
 
 constexpr uint64_t kBaseMemory = 32 << 20;  // DPDK's own tables
 constexpr uint16_t kDefaultMtu = 1500;
-constexpr uint16_t kMtuMin = 576;
-constexpr uint16_t kMtuMax = 9600;
 
 uint16_t pci_vendor(const std::string& address) {
   unsigned vendor = 0;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/assert.h"
+#include "base/mtu.h"
 #include "config/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -22,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     MN_ASSERT(is_given == (nic.prefix_length != 0));
     MN_ASSERT((nic.gateway_source == mn::config::GatewaySource::kGiven) == (nic.gateway != 0));
     MN_ASSERT(!nic.mode.empty() && nic.engines == 1);
-    MN_ASSERT(nic.mtu == 0 || (nic.mtu >= mn::config::kMtuMin && nic.mtu <= mn::config::kMtuMax));
+    MN_ASSERT(nic.mtu == 0 || (nic.mtu >= mn::kMtuMin && nic.mtu <= mn::kMtuMax));
   }
   return 0;
 }

@@ -80,6 +80,22 @@ def large_messages(build, mode):
     bed.finish()
 
 
+@scenario("af_packet")
+def largest_packets(build, mode):
+    """The largest MTU there is, which only virtual cables carry: long messages in few packets."""
+    bed = Bed(build, mode, daemons=False)
+    for host in (bed.a, bed.b):
+        host.start_daemon(extra_nic="mtu = 32768\n")
+    size = 1 << 20
+    server = bed.b.server(size=size)
+    for options in ({"size": 64, "count": 2000}, {"size": 32700, "count": 300},
+                    {"size": size, "mixed": True, "count": 200}):
+        got = result(bed.a.app("ping", remote=bed.b.address, window=8, **options), 60)
+        say(f"{options}: {got['rate']} requests/s")
+    check(server_result(server)["wrong"] == 0, "wrong messages")
+    bed.finish()
+
+
 @scenario()
 def thousand_flows(build, mode):
     """1,000 flows from one application."""

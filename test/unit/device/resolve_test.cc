@@ -131,7 +131,7 @@ void resolve__kernel_driven_needs_nobody(void**) {
   host->config("[nic eth1]\nmode = af_packet\n");
   expect_error({"eth1 has no IPv4 address"});
   host->config("[nic eth1]\nmode = af_packet\naddress = 10.0.0.9/24\n");
-  assert_int_equal(resolve_first().value().mtu, 9600);
+  assert_int_equal(resolve_first().value().mtu, 32768);
 }
 
 void resolve__kernel_driven_by_metadata(void**) {

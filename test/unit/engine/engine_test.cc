@@ -180,14 +180,14 @@ Bytes udp(Mac destination, Ipv4 source_ip, Ipv4 destination_ip, const Bytes& pay
 
 // Vector drivers give nothing to who asks for fewer than 8, and floor what they are asked for.
 void receive__bursts_are_what_drivers_can_give(void**) {
-  for (const int mtu : {576, 1500, 4000, 9000, 9600}) {
+  for (const int mtu : {576, 1500, 4000, 9000, 22000, 32768}) {
     for (const int step : {1, 8}) {
       ListPort port(static_cast<uint16_t>(mtu), static_cast<uint16_t>(step));
       ipc::EngineCounters counters{};
       Engine engine(EngineConfig{}, &port, &counters, -1);
       engine.poll_once(Instant{1'000'000'000});
       const auto asked = static_cast<int>(port.asked);
-      assert_true(asked >= step && asked >= 4 && asked <= static_cast<int>(kBurstMax));
+      assert_true(asked >= step && asked <= static_cast<int>(kBurstMax));
       assert_int_equal(asked % step, 0);
       assert_true(asked == step || asked * mtu <= 48 * 1024);
     }
