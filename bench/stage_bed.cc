@@ -3,6 +3,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include "base/assert.h"
 
 namespace mn::bench {
@@ -11,7 +13,7 @@ namespace {
 constexpr Ipv4 kNetwork = 0x0a000000;
 constexpr uint16_t kHeaders = 20 + 8 + 32;  // IPv4, UDP, ours
 constexpr Port kServerPort = 888;
-constexpr Port kClientPort = 40000;
+constexpr Port kClientPort = 10000;  // of the first flow
 constexpr int kPollsMax = 10'000'000;
 
 EngineConfig engine_config(Ipv4 address, const BedOptions& options) {
@@ -29,7 +31,8 @@ BedHost::BedHost(uint8_t number, const BedOptions& options)
     : address_(kNetwork + number),
       port_(number, options.mtu, options.checksum_offload),
       engine_(std::make_unique<Engine>(engine_config(address_, options), &port_, &counters_, -1)) {
-  const ipc::LaneShape shape = lane_shape_for(static_cast<uint16_t>(options.mtu - kHeaders));
+  ipc::LaneShape shape = lane_shape_for(static_cast<uint16_t>(options.mtu - kHeaders));
+  shape.flow_slots = std::max(shape.flow_slots, options.flows);
   auto channel = Channel::create({&shape, 1});
   MN_ASSERT(channel.ok());
   channel_ = std::move(channel.value());
@@ -54,7 +57,8 @@ BedHost::~BedHost() {
   munmap(mapping_, channel_->memory_size());
 }
 
-StageBed::StageBed(const BedOptions& options) : client_(1, options), server_(2, options) {
+StageBed::StageBed(const BedOptions& options)
+    : tick_(options.tick), client_(1, options), server_(2, options) {
   client_.port().join(&server_.port());
   EngineCommand add;
   add.kind = EngineCommand::Kind::kAddLane;
@@ -65,18 +69,21 @@ StageBed::StageBed(const BedOptions& options) : client_(1, options), server_(2, 
 }
 
 MachnetFlow_t StageBed::connect() {
-  EngineCommand listen;
-  listen.kind = EngineCommand::Kind::kListen;
-  listen.lane = server_.lane();
-  listen.tuple.local_ip = server_.address();
-  listen.tuple.local_port = kServerPort;
-  command(&server_, listen);
+  if (connected_ == 0) {
+    EngineCommand listen;
+    listen.kind = EngineCommand::Kind::kListen;
+    listen.lane = server_.lane();
+    listen.tuple.local_ip = server_.address();
+    listen.tuple.local_port = kServerPort;
+    command(&server_, listen);
+  }
+  const Port port = static_cast<Port>(kClientPort + connected_++);
   EngineCommand open;
   open.kind = EngineCommand::Kind::kConnect;
   open.lane = client_.lane();
-  open.tuple = {client_.address(), server_.address(), kClientPort, kServerPort};
+  open.tuple = {client_.address(), server_.address(), port, kServerPort};
   const EngineEvent event = command(&client_, open);
-  const MachnetFlow_t flow = {client_.address(), server_.address(), kClientPort, kServerPort};
+  const MachnetFlow_t flow = {client_.address(), server_.address(), port, kServerPort};
   const bool registered = client::register_flow(client_.application_channel(), 0, event.flow, flow);
   MN_ASSERT(registered);
   return flow;

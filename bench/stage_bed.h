@@ -20,6 +20,8 @@ namespace mn::bench {
 struct BedOptions {
   uint16_t mtu = 1500;
   bool checksum_offload = false;
+  uint32_t flows = 1;  // that connect() will be asked for
+  Duration tick = nanoseconds(500);
 };
 
 class BedHost {
@@ -57,7 +59,7 @@ class StageBed {
   MachnetFlow_t connect();
   // Time moves only here.
   Instant tick() {
-    now_ = now_ + nanoseconds(500);
+    now_ = now_ + tick_;
     return now_;
   }
 
@@ -67,6 +69,8 @@ class StageBed {
   EngineEvent command(BedHost* host, EngineCommand command);
 
   Instant now_{1'000'000'000};
+  const Duration tick_;
+  uint32_t connected_ = 0;
   uint64_t cookie_ = 0;
   BedHost client_;
   BedHost server_;

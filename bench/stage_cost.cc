@@ -21,6 +21,7 @@ namespace mn::bench {
 namespace {
 
 constexpr size_t kBatchMax = 32;
+constexpr uint64_t kFlowStride = 7919;         // a prime
 constexpr size_t kServerBytesMax = 32 * 1024;  // as in msg_gen
 
 enum Stage {
@@ -39,7 +40,8 @@ constexpr const char* kStageNames[kStages] = {
 
 struct Run {
   StageBed* bed = nullptr;
-  MachnetFlow_t flow{};
+  std::vector<MachnetFlow_t> flows;
+  uint64_t next_flow = 0;  // they take turns, in an order that no prefetcher guesses
   uint64_t msg_size = 64;
   uint64_t window = 1;
   uint64_t to_send = 0;  // requests not yet sent
@@ -63,17 +65,27 @@ uint64_t cycles_now() {
 
 #define MN_STAGE __attribute__((noinline))
 
+const MachnetFlow_t& next_flow(Run* run) {
+  run->next_flow += kFlowStride;
+  if (run->next_flow >= run->flows.size()) run->next_flow %= run->flows.size();
+  return run->flows[run->next_flow];
+}
+
 // As msg_gen's client does it: short messages in batches, long ones written in place (which is the
 // application's own work, and not done here).
 int send_requests(Run* run, uint64_t room) {
   void* channel = run->bed->client().application();
   if (run->msg_size < tools::kInPlaceSize) {
     const int wanted = static_cast<int>(std::min<uint64_t>(room, kBatchMax));
+    if (run->flows.size() > 1) {
+      for (int i = 0; i < wanted; i++)
+        run->headers[static_cast<size_t>(i)].flow_info = next_flow(run);
+    }
     return machnet_sendmmsg(channel, run->headers.data(), wanted);
   }
   size_t count = run->buffers.size();
   if (machnet_buffer_alloc(channel, run->msg_size, run->buffers.data(), &count) != 0) return 0;
-  const int result = machnet_buffer_send(channel, run->flow, run->buffers.data(), count);
+  const int result = machnet_buffer_send(channel, next_flow(run), run->buffers.data(), count);
   MN_ASSERT(result == 0);
   return 1;
 }
@@ -177,13 +189,13 @@ double cycles_per_ns() {
 }
 
 struct Options {
-  uint64_t msg_size = 64, window = 1, count = 0, mtu = 1500, repeats = 5;
+  uint64_t msg_size = 64, window = 1, count = 0, mtu = 1500, repeats = 5, flows = 1, tick_ns = 500;
   bool offload = false, json = false, quiet = false;
 };
 
 void prepare(Run* run, StageBed* bed, const Options& options) {
   run->bed = bed;
-  run->flow = bed->connect();
+  for (uint64_t i = 0; i < options.flows; i++) run->flows.push_back(bed->connect());
   run->client_inbox.emplace(bed->client().application());
   run->server_inbox.emplace(bed->server().application());
   run->msg_size = options.msg_size;
@@ -192,7 +204,8 @@ void prepare(Run* run, StageBed* bed, const Options& options) {
   run->buffers.resize(options.msg_size / bed->client().shape().buffer_size + 1);
   for (size_t i = 0; i < kBatchMax; i++) {
     run->pieces[i] = {run->message.data(), options.msg_size};
-    run->headers[i] = {static_cast<uint32_t>(options.msg_size), run->flow, &run->pieces[i], 1, 0};
+    run->headers[i] = {static_cast<uint32_t>(options.msg_size), run->flows[0], &run->pieces[i], 1,
+                       0};
   }
 }
 
@@ -203,10 +216,11 @@ void print_table(const Options& options, const std::array<double, kStages>& ns, 
   if (options.json) {
     std::printf(
         "{\"type\":\"stage_cost\",\"msg_size\":%llu,\"msg_window\":%llu,\"mtu\":%llu,"
-        "\"offload\":%s,\"total_ns\":%.1f,\"packets\":%.2f,\"stages_ns\":{",
+        "\"flows\":%llu,\"offload\":%s,\"total_ns\":%.1f,\"packets\":%.2f,\"stages_ns\":{",
         static_cast<unsigned long long>(options.msg_size),
         static_cast<unsigned long long>(options.window),
-        static_cast<unsigned long long>(options.mtu), options.offload ? "true" : "false", total,
+        static_cast<unsigned long long>(options.mtu),
+        static_cast<unsigned long long>(options.flows), options.offload ? "true" : "false", total,
         packets);
     for (size_t i = 0; i < kStages; i++) {
       std::printf("%s\"%s\":%.1f", i == 0 ? "" : ",", kStageNames[i], ns[i]);
@@ -214,17 +228,20 @@ void print_table(const Options& options, const std::array<double, kStages>& ns, 
     std::printf("}}\n");
     return;
   }
-  std::printf("%llu bytes, window %llu, mtu %llu%s: ns for each request-response\n",
+  std::printf("%llu bytes, window %llu, mtu %llu%s, %llu flows: ns for each request-response\n",
               static_cast<unsigned long long>(options.msg_size),
               static_cast<unsigned long long>(options.window),
               static_cast<unsigned long long>(options.mtu),
-              options.offload ? ", checksums by the NIC" : "");
+              options.offload ? ", checksums by the NIC" : "",
+              static_cast<unsigned long long>(options.flows));
   for (size_t i = 0; i < kStages; i++) std::printf("  %-26s %10.1f\n", kStageNames[i], ns[i]);
   std::printf("  %-26s %10.1f   (%.2f passes, %.2f packets)\n", "all", total, passes, packets);
 }
 
 int run(const Options& options) {
-  StageBed bed({static_cast<uint16_t>(options.mtu), options.offload});
+  StageBed bed({static_cast<uint16_t>(options.mtu), options.offload,
+                static_cast<uint32_t>(options.flows),
+                nanoseconds(static_cast<int64_t>(options.tick_ns))});
   Run run;
   prepare(&run, &bed, options);
   uint64_t count = options.count;
@@ -271,6 +288,10 @@ int main(int argc, char** argv) {
   flags.add_number("count", &options.count, 0, UINT64_MAX, "request-responses (default: by size)");
   flags.add_number("repeats", &options.repeats, 1, 1000, "runs, the best is reported (default 5)");
   flags.add_number("mtu", &options.mtu, 576, 32768, "of the wire (default 1500)");
+  flags.add_number("flows", &options.flows, 1, 15000,
+                   "messages take turns over so many flows (default 1)");
+  flags.add_number("tick_ns", &options.tick_ns, 1, 1000000000,
+                   "virtual time of a stage that an engine has (default 500)");
   flags.add_switch("offload", &options.offload, "the wire checks and completes checksums");
   flags.add_switch("quiet", &options.quiet,
                    "for callgrind: one run, prints the number of messages");
