@@ -266,7 +266,9 @@ uint16_t offer_window(Core& core, Flow& flow) {
   window = std::min(window, core.config.window_packets_max);
   flow.rx_offered = static_cast<uint16_t>(window);
   flow.rx_limit = later_of(flow.rx_limit, flow.rx_next + window);
-  flow.ack_every = static_cast<uint8_t>(std::clamp<uint32_t>(window / 4, 1, 16));
+  // At least every second one (RFC 1122 section 4.2.3.2), however small the window: a sender that
+  // it holds up says so in the packet.
+  flow.ack_every = static_cast<uint8_t>(std::clamp<uint32_t>(window / 4, 2, 16));
   const bool starved = window == 0;
   if (__builtin_expect(starved != flow.starved, 0)) {
     flow.starved = starved;

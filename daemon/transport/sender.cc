@@ -208,8 +208,10 @@ bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view) {
   const Seqno s = flow.tx_next;
   ++flow.tx_next;
   flow.in_flight++;
-  const bool window_ends = flow.tx_limit - flow.tx_next <= 0 || flow.in_flight >= window ||
-                           outstanding + 1 >= core.config.window_packets_max;
+  // Where nothing waits for the window to move, the ack may come with what the peer sends anyway.
+  const bool window_ends = (flow.tx_limit - flow.tx_next <= 0 || flow.in_flight >= window ||
+                            outstanding + 1 >= core.config.window_packets_max) &&
+                           has_unsent(flow);
   write_record(core, now, flow, s, packet, window_ends || closing, view);
   on_data_left(core, now, flow);
   return true;
