@@ -68,9 +68,8 @@ bool lane_init(Lane* lane, const ipc::LaneShape& shape, uint8_t* base) {
   lane->tx_owner = allocate<uint8_t>(shape.tx_buffers);
   lane->rx_holds = allocate<uint16_t>(shape.rx_buffers);
   lane->pieces = allocate<Piece>(shape.rx_buffers);
-  lane->flows = allocate<FlowState>(shape.flow_slots);
   if (lane->tx_free == nullptr || lane->tx_owner == nullptr || lane->rx_holds == nullptr ||
-      lane->pieces == nullptr || lane->flows == nullptr) {
+      lane->pieces == nullptr) {
     return false;
   }
   for (uint32_t i = 0; i < shape.tx_buffers; i++) lane->tx_free[i] = shape.tx_buffers - 1 - i;
@@ -88,7 +87,6 @@ void lane_free(Lane* lane) {
   free(lane->tx_owner);
   free(lane->rx_holds);
   free(lane->pieces);
-  free(lane->flows);
 }
 
 // The reply to a connect that machnet_connect no longer waits for: the flow exists, nobody wants
@@ -101,9 +99,25 @@ void close_abandoned_flow(void* context, const ipc::ControlMessage& reply) {
   if (register_flow(c, info.lane, info.flow, flow)) channel_close_flow(c, flow);
 }
 
+// Not touched: memory that nobody writes to costs none.
+bool flows_init(Channel* c, uint32_t flows_max) {
+  constexpr size_t kLine = alignof(FlowState);
+  c->flow_memory = calloc(flows_max + 1, sizeof(FlowState));
+  if (c->flow_memory == nullptr) return false;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(c->flow_memory);
+  c->flows = reinterpret_cast<FlowState*>((start + kLine - 1) / kLine * kLine);
+  FlowState* next = c->flows;
+  for (uint32_t i = 0; i < c->lane_count; i++) {
+    c->lanes[i].flows = next;
+    next += c->lanes[i].flow_slots;
+  }
+  return c->map.init(c->flows, flows_max);
+}
+
 void free_private(Channel* c) {
   if (c->ready.flow != nullptr && c->ready.data == nullptr) free(c->ready.flow->gathering.heap);
   for (uint32_t i = 0; i < c->lane_count; i++) lane_free(&c->lanes[i]);
+  free(c->flow_memory);
   c->map.destroy();
   c->events.destroy();
   free(c);
@@ -137,8 +151,7 @@ Channel* channel_from_memory(const ChannelParts& parts) {
     base += ipc::lane_offsets(parts.shapes[i]).size;
     flows_max += parts.shapes[i].flow_slots;
   }
-  enough &= c->map.init(flows_max);
-  enough &= c->events.init(flows_max);
+  enough = enough && flows_init(c, flows_max) && c->events.init(flows_max);
   if (!enough) {
     free_private(c);
     errno = ENOMEM;
@@ -235,7 +248,7 @@ bool register_flow(Channel* c, uint32_t lane_index, uint32_t ref, const MachnetF
   flow->local = tuple;
   flow->active = true;
   flow->gathering.head = flow->gathering.tail = kNone;
-  c->map.insert(tuple, flow);
+  c->map.insert(flow);
   c->last_state = nullptr;
   return true;
 }

@@ -33,8 +33,9 @@ struct Gathering {
   uint32_t size;        // bytes of the message so far, heap included
 };
 
-// A flow, at the place of its slot. `ref` 0: the slot was never used.
-struct FlowState {
+// A flow, at the place of its slot. `ref` 0: the slot was never used. A message in one segment,
+// sent or received, touches its first cache line only.
+struct alignas(64) FlowState {
   Lane* lane;
   uint32_t ref;
   MachnetFlow_t local;  // src is this host: what machnet_send takes
@@ -47,6 +48,7 @@ struct FlowState {
   Gathering gathering;
   FlowState *gather_next, *gather_prev;  // flows with an open gathering, oldest first
 };
+static_assert(offsetof(FlowState, gathering) <= 40 && sizeof(FlowState) == 128);
 
 // Where a segment of a gathered message lies; one for each rx buffer.
 struct Piece {
@@ -84,7 +86,7 @@ struct Lane {
   uint32_t view_buffers;      // kept by views
   FlowState *gather_first, *gather_last;
   Piece* pieces;
-  FlowState* flows;
+  FlowState* flows;  // a part of Channel::flows
   uint32_t flow_slots;
   const ipc::FlowSlot* flow_table;
   uint32_t
@@ -115,8 +117,8 @@ struct Channel {
   bool events_used;    // machnet_next_event was called once
   uint32_t fd_rings;   // doorbells that engines rang or are about to
   uint32_t fd_idle_polls;
-  uint64_t checked_at;      // ticks when the session was last looked at
-  uint64_t check_ticks;     // how long one look lasts; simulations, which have no clock, say for ever
+  uint64_t checked_at;   // ticks when the session was last looked at
+  uint64_t check_ticks;  // how long one look lasts; simulations, which have no clock, say for ever
   MachnetFlow_t last_flow;  // of the last send
   FlowState* last_state;    // nullptr: none
   uint32_t room_wanted;     // buffers that a refused send needs; 0: none was refused
@@ -124,6 +126,8 @@ struct Channel {
   uint32_t events_told;  // EventQueue::pushed when machnet_wait last returned for an event
   View* views;           // outstanding, to free with the channel
   View* view_spare;
+  void* flow_memory;  // of `flows`, as it was allocated
+  FlowState* flows;   // of all lanes
   FlowMap map;
   EventQueue events;
   ControlClient control;

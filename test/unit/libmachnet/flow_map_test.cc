@@ -16,7 +16,7 @@ struct Fixture {
 
 int setup(void** state) {
   Fixture* f = new Fixture;
-  assert_true(f->map.init(kFlows));
+  assert_true(f->map.init(f->flows, kFlows));
   *state = f;
   return 0;
 }
@@ -32,6 +32,11 @@ MachnetFlow_t tuple(uint32_t n) {
   return {0x0a000001, 0x0a000000 | (n % 7), static_cast<uint16_t>(n), static_cast<uint16_t>(n / 3)};
 }
 
+void insert(Fixture* f, const MachnetFlow_t& flow, uint32_t n) {
+  f->flows[n].local = flow;
+  f->map.insert(&f->flows[n]);
+}
+
 void find__unknown_flow(void** state) {
   Fixture* f = static_cast<Fixture*>(*state);
   assert_null(f->map.find(tuple(1)));
@@ -42,15 +47,15 @@ void insert__each_field_distinguishes(void** state) {
   const MachnetFlow_t base = {1, 2, 3, 4};
   const MachnetFlow_t others[] = {
       {9, 2, 3, 4}, {1, 9, 3, 4}, {1, 2, 9, 4}, {1, 2, 3, 9}, {2, 1, 4, 3}};
-  f->map.insert(base, &f->flows[0]);
+  insert(f, base, 0);
   for (const MachnetFlow_t& other : others) assert_null(f->map.find(other));
   assert_ptr_equal(f->map.find(base), &f->flows[0]);
 }
 
 void insert__replaces_same_tuple(void** state) {
   Fixture* f = static_cast<Fixture*>(*state);
-  f->map.insert(tuple(1), &f->flows[0]);
-  f->map.insert(tuple(1), &f->flows[1]);
+  insert(f, tuple(1), 0);
+  insert(f, tuple(1), 1);
   assert_ptr_equal(f->map.find(tuple(1)), &f->flows[1]);
   f->map.erase(tuple(1), &f->flows[0]);  // no longer its entry
   assert_ptr_equal(f->map.find(tuple(1)), &f->flows[1]);
@@ -67,7 +72,7 @@ void erase__keeps_the_others(void** state) {
     if (present[n]) {
       f->map.erase(tuple(n), &f->flows[n]);
     } else {
-      f->map.insert(tuple(n), &f->flows[n]);
+      insert(f, tuple(n), n);
     }
     present[n] = !present[n];
     if (step % 100 != 0) continue;
