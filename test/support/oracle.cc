@@ -219,7 +219,8 @@ bool Oracle::other_end(const Life& life, bool nobody, Could could) const {
     if (could(other)) return true;
     somebody = true;
   }
-  return somebody ? false : nobody;
+  // Where hosts start anew, that somebody may be a later life of the same tuple.
+  return somebody && !hosts_die ? false : nobody;
 }
 
 // An end whose application neither aborted nor died resets the other one when it gives it up; and
