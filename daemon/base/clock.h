@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The kernel's clock, for the control plane; an engine's thread reads it by way of its EngineClock.
-// Read by threads' outermost loops, which hand the time down as an argument; the transport, the host
-// and the wire never see this header.
+// Read by threads' outermost loops, which hand the time down as an argument; the transport, the
+// host and the wire never see this header.
 #pragma once
 
 #include "base/time.h"

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "engine/gather.h"
@@ -28,6 +29,8 @@ constexpr Duration kArpInterval = milliseconds(250);
 constexpr uint32_t kArpRequestsMax = 4;
 constexpr size_t kWaitingMax = 4096;
 constexpr size_t kPacketMax = 65536;
+// Longer than processors are given to others: the engine did not run at all.
+constexpr Duration kAbsenceMin = milliseconds(100);
 
 size_t rx_burst_for(const NicFacts& nic) {
   const size_t frames = std::min(kBytesPerPoll / 2 / nic.mtu, kBurstMax);
@@ -65,12 +68,39 @@ Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* c
 
 Engine::~Engine() { close(command_fd_); }
 
-size_t Engine::poll_once(Instant now) {
+// A stopped process, a paused machine, a debugger: nobody listened, so nobody was silent, and the
+// timers go on from where they were. Else every flow's would fire at once, and peers that have sent
+// all the time be given up. Short absences are everyday life, and show.
+Instant Engine::own_time(Instant clock) {
+  Instant now = clock - left_out_;
+  const Instant before = std::exchange(last_poll_, now);
+  if (__builtin_expect(now - before <= kAbsenceMin, 1)) return now;
+  // Asleep until something was due, it was not absent.
+  const Instant due = std::max(before, own_deadline());
+  if (now - due <= kAbsenceMin) return now;
+  left_out_ = left_out_ + (now - due);
+  now = last_poll_ = due;
+  transport_.on_stall(now);
+  ipc::counter_add(counters_->absences, 1);
+  return now;
+}
+
+// Who judges the silence of peers has read what came: a ring full of it, at most.
+bool Engine::may_judge(size_t received) {
+  judging_put_off_ += received;
+  if (received == rx_burst_ && judging_put_off_ < port_->facts().rx_queue_depth) return false;
+  judging_put_off_ = 0;
+  return true;
+}
+
+size_t Engine::poll_once(Instant clock) {
+  const Instant now = own_time(clock);
   size_t work = run_commands(now);
-  work += receive(now);
+  const size_t received = receive(now);
+  work += received;
   const size_t submitted = read_lanes(now);
   work += submitted;
-  if (transport_.next_deadline() <= now) {
+  if (transport_.next_deadline() <= now && may_judge(received)) {
     transport_.on_deadline(now);
     work++;
   }
@@ -103,9 +133,11 @@ size_t Engine::poll_once(Instant now) {
   return work;
 }
 
-Instant Engine::next_deadline() const {
+Instant Engine::own_deadline() const {
   return std::min({transport_.next_deadline(), host_.next_deadline(), next_service_});
 }
+
+Instant Engine::next_deadline() const { return own_deadline() + left_out_; }
 
 void Engine::sleep(Instant now, Duration longest) {
   if (!commands_.empty() || !sender_.idle()) return;
@@ -268,6 +300,10 @@ bool Engine::ring_applications() {
     }
   }
   return (news & ipc::kWakeEntries) != 0 || (news != 0 && transmit_idle_);
+}
+
+void Engine::note_clock_steps(uint64_t steps) {
+  counters_->clock_steps.store(steps, std::memory_order_relaxed);
 }
 
 void Engine::publish_counters(Instant) {

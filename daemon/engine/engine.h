@@ -41,11 +41,12 @@ class Engine {
 
   // ---- Engine thread
   // Returns the amount of work found: 0 means idle.
-  size_t poll_once(Instant now);
-  Instant next_deadline() const;
+  size_t poll_once(Instant clock);
+  Instant next_deadline() const;  // by the caller's clock
   // Whose turn it is: true when the last exchange with applications gave them something, false when
   // it only took from them, so that the network's answer is what they wait for.
   bool applications_turn() const { return applications_turn_; }
+  void note_clock_steps(uint64_t steps);
   // Sleeps until a doorbell, a packet, a command, the next deadline or `longest`, whichever is
   // first; not at all when work has come meanwhile.
   void sleep(Instant now, Duration longest);
@@ -84,6 +85,9 @@ class Engine {
                       uint32_t path);
 
   // engine.cc
+  Instant own_time(Instant clock);
+  Instant own_deadline() const;
+  bool may_judge(size_t received);
   size_t read_lanes(Instant now);
   size_t read_lane(Instant now, Lane* lane);
   void expel(Instant now, Lane* lane);
@@ -119,6 +123,10 @@ class Engine {
   std::vector<EngineCommand> draining_;      // kDrainLane commands not yet answered
   std::vector<Lane*> violated_;              // not yet reported: kLaneViolated waits for room
   std::vector<EngineCommand> departing_;  // kRemoveLane and kStop, answered at the end of the poll
+  // What follows is in the engine's own time, which leaves out when it did not run.
+  Duration left_out_{};
+  Instant last_poll_ = Instant::never();
+  size_t judging_put_off_ = 0;  // packets read since a deadline was due
   Instant next_service_{};
   uint64_t polls_ = 0;
   uint64_t polls_busy_ = 0;

@@ -62,10 +62,14 @@ void EngineThread::run() {
   Duration blind_sleep = kBlindSleepMin;
   uint32_t empty_polls = 0;
   uint64_t rounds = 0;
+  uint64_t clock_steps = 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
     heartbeat_.store(++rounds, std::memory_order_relaxed);
     const bool adaptive = idle_.load(std::memory_order_relaxed) == IdleMode::kAdaptive;
     const Instant now = clock.now();
+    if (__builtin_expect(clock.steps() != clock_steps, 0)) {
+      engine_->note_clock_steps(clock_steps = clock.steps());
+    }
     if (engine_->poll_once(now) > 0) {
       last_work = now;
       empty_polls = 0;

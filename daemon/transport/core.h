@@ -31,6 +31,7 @@ struct Core {
 
   TransportConfig config;
   TransportCounters counters;
+  Instant samples_from;  // what was sent or arrived before tells nothing about round trips
 
   // Slots are constructed when first used: a table for many flows costs no memory before there are
   // many.

@@ -206,7 +206,7 @@ PacketVerdict on_packet_opening(Core& core, Instant now, Flow& flow, const wire:
   }
   adopt_options(core, now, flow, packet, options);
   become_established(core, now, flow);
-  sample_rtt(now, flow, packet.header);
+  sample_rtt(core, now, flow, packet.header);
   flow.connected_event = true;
   core.post_event(&flow);
   // Asks for an answer, and repeats that until there is one: then the acceptor's application knows,
@@ -250,7 +250,7 @@ bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view)
                                   .ack = flow.rx_next.value,
                                   .timestamp = timestamp_of(now),
                                   .echo = flow.echo,
-                                  .echo_delay = echo_delay_of(flow, now),
+                                  .echo_delay = echo_delay_of(core, flow, now),
                                   .payload_length = wire::kOptionsSize};
   const wire::Options options{.mss = flow.rx_mss,
                               .tag = flow.tag_local,

@@ -12,8 +12,8 @@
 
 namespace mn::transport {
 
-// kData and kClose of an established flow. The flow has ended afterwards if the peer's close came in
-// order, or the peer broke the protocol.
+// kData and kClose of an established flow. The flow has ended afterwards if the peer's close came
+// in order, or the peer broke the protocol.
 PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 
 // The packet asks for an ack, and its timestamp is the one to echo.
@@ -27,8 +27,8 @@ inline void ask_for_ack(Core& core, Flow& flow) {
 }
 
 // How long the packet that is echoed was held; the greatest value: unknown.
-inline uint16_t echo_delay_of(const Flow& flow, Instant now) {
-  if (flow.echo_at == Instant{}) return UINT16_MAX;
+inline uint16_t echo_delay_of(const Core& core, const Flow& flow, Instant now) {
+  if (flow.echo_at <= core.samples_from) return UINT16_MAX;  // also: no packet came yet
   const int64_t us = (now - flow.echo_at).ns / 1000;
   return us > UINT16_MAX ? UINT16_MAX : static_cast<uint16_t>(us);
 }

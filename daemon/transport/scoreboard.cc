@@ -110,7 +110,7 @@ void take_window(Core& core, Instant now, Flow& flow, const wire::PacketHeader& 
 // The rest of on_ack, for acks that say something new about packets in flight.
 void on_progress(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header,
                  const Progress& progress) {
-  const Duration rtt = sample_rtt(now, flow, header);
+  const Duration rtt = sample_rtt(core, now, flow, header);
   flow.backoff = 0;
   flow.tail_probed = false;
   flow.tail_probe_due = false;
@@ -132,10 +132,11 @@ void on_progress(Core& core, Instant now, Flow& flow, const wire::PacketHeader& 
 
 }  // namespace
 
-Duration sample_rtt(Instant now, Flow& flow, const wire::PacketHeader& header) {
+Duration sample_rtt(const Core& core, Instant now, Flow& flow, const wire::PacketHeader& header) {
   if (header.echo_delay == kEchoDelayUnknown) return {};
-  const uint32_t elapsed = timestamp_of(now) - header.echo;
-  int64_t rtt_ns = (int64_t{elapsed} << 5) - int64_t{header.echo_delay} * 1000;
+  const int64_t elapsed_ns = int64_t{timestamp_of(now) - header.echo} << 5;
+  if (__builtin_expect(now.ns - elapsed_ns < core.samples_from.ns, 0)) return {};
+  int64_t rtt_ns = elapsed_ns - int64_t{header.echo_delay} * 1000;
   if (rtt_ns > kRttSane.ns) return {};
   // The hold time is rounded down and a simulation's clock may stand still: never 0 or less.
   rtt_ns = std::max<int64_t>(rtt_ns, 100);

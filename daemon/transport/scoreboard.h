@@ -20,6 +20,6 @@ enum class AckVerdict : uint8_t {
 AckVerdict on_ack(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 
 // A round-trip sample from the packet's timestamp echo; its length, 0 if the packet has none.
-Duration sample_rtt(Instant now, Flow& flow, const wire::PacketHeader& header);
+Duration sample_rtt(const Core& core, Instant now, Flow& flow, const wire::PacketHeader& header);
 
 }  // namespace mn::transport

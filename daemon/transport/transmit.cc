@@ -114,7 +114,7 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
                                   .ack = flow.rx_next.value,
                                   .timestamp = timestamp_of(now),
                                   .echo = flow.echo,
-                                  .echo_delay = echo_delay_of(flow, now),
+                                  .echo_delay = echo_delay_of(core, flow, now),
                                   .payload_length = static_cast<uint16_t>(spec.payload_length),
                                   .message_count = spec.message_count,
                                   .sack_count = static_cast<uint8_t>(range_count)};

@@ -193,7 +193,7 @@ PacketVerdict Transport::on_packet(Instant now, const FourTuple& tuple,
     case FlowState::kHalfOpen:
       if (header.type == PacketType::kOpenAck) return PacketVerdict::kMalformed;
       confirm_half_open(core, now, *flow);
-      sample_rtt(now, *flow, header);
+      sample_rtt(core, now, *flow, header);
       return on_established(core, now, *flow, packet);
     default:
       on_lingering_packet(core, now, *flow, header);
@@ -217,6 +217,11 @@ void Transport::on_deadline(Instant now) {
     need_timer(core, flow,
                std::min({flow.ack_deadline, flow.loss_deadline, life_deadline(core, flow)}));
   }
+}
+
+void Transport::on_stall(Instant now) {
+  // What arrived in the meantime is read first, and that takes a moment.
+  core_->samples_from = now + milliseconds(2);
 }
 
 // ---- Outputs -----------------------------------------------------------------------------------

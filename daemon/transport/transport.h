@@ -155,6 +155,9 @@ class Transport {
   PacketVerdict on_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> udp_payload,
                           uint32_t path);
   void on_deadline(Instant now);  // everything due at `now`
+  // The caller did not run for a while, and left that time out of `now`: who waited in the
+  // meantime, and for how long, is not known.
+  void on_stall(Instant now);
 
   // ---- Outputs
   Instant next_deadline() const;

@@ -32,7 +32,7 @@ constexpr uint32_t kCounterEnginesMax = 16;
   X(drop_duplicate, "data packets received a second time")                                \
   X(drop_window, "data packets outside the receive window")                               \
   X(drop_no_buffer, "data packets refused because the application's buffers were in use") \
-  X(drop_handshake_limit, "handshakes put off: too many half open, or slots run short")    \
+  X(drop_handshake_limit, "handshakes put off: too many half open, or slots run short")   \
   X(tx_no_buffer, "sends postponed because the NIC's packet pool or queue was full")      \
   X(arp_received, "ARP packets received")                                                 \
   X(icmp_received, "ICMP echo requests answered")                                         \
@@ -47,7 +47,9 @@ constexpr uint32_t kCounterEnginesMax = 16;
   X(sleeps, "times the engine slept")                                                     \
   X(nic_rx_missed, "frames that the NIC dropped because its ring was full")               \
   X(nic_rx_no_mbuf, "frames that the NIC dropped for lack of packet buffers")             \
-  X(nic_tx_errors, "frames that the NIC failed to send")
+  X(nic_tx_errors, "frames that the NIC failed to send")                                  \
+  X(clock_steps, "times the processor's counter and the kernel's clock came apart")       \
+  X(absences, "times the engine did not run for 100 ms or more")
 
 struct alignas(128) EngineCounters {
 #define MN_COUNTER_FIELD(name, help) std::atomic<uint64_t> name;

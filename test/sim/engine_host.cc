@@ -103,9 +103,20 @@ void EngineHost::pass_events() {
   }
 }
 
+void EngineHost::stop(Duration length) {
+  if (run_->winding_down) return;
+  run_->trace->note(run_->clock->now(), "host %d stops for %lld us", index_,
+                    static_cast<long long>(length.ns / 1000));
+  stopped_until_ = run_->clock->now() + length;
+}
+
 void EngineHost::poll() {
   wake_at_ = Instant::never();
   const Instant now = run_->clock->now();
+  if (now < stopped_until_) {
+    wake_at(stopped_until_);
+    return;
+  }
   stuck_polls_ = now == last_poll_ ? stuck_polls_ + 1 : 0;
   last_poll_ = now;
   SIM_CHECK(stuck_polls_ < 2000, "host %d: the deadline does not move (%lld, now %lld)", index_,
@@ -115,7 +126,7 @@ void EngineHost::poll() {
     for (auto& app : apps_) {
       if (!app->removed()) next = std::min(next, app->work());
     }
-    const size_t work = engine_->poll_once(now);
+    const size_t work = engine_->poll_once(now + clock_ahead_);
     pass_events();
     if (work == 0) break;
     if (i == kPollsPerWake - 1) wake_at(now + nanoseconds(500));
@@ -126,7 +137,7 @@ void EngineHost::poll() {
   for (auto& app : apps_) input = input || (!app->removed() && app->lane()->has_input());
   if (input) wake_at(now + nanoseconds(500));
   if (port_.tx_blocked()) wake_at(std::max(port_.tx_unblocked(), now + nanoseconds(500)));
-  next = std::min(next, engine_->next_deadline());
+  next = std::min(next, engine_->next_deadline() - clock_ahead_);
   if (next != Instant::never()) wake_at(std::max(next, now));
 }
 
@@ -151,7 +162,8 @@ bool EngineHost::idle() const {
 
 void EngineHost::describe() const {
   std::fprintf(stderr, "host %d, next deadline in %lld us, wakes in %lld us:", index_,
-               static_cast<long long>((engine_->next_deadline() - run_->clock->now()).ns / 1000),
+               static_cast<long long>(
+                   (engine_->next_deadline() - clock_ahead_ - run_->clock->now()).ns / 1000),
                static_cast<long long>((wake_at_ - run_->clock->now()).ns / 1000));
 #define MN_PRINT(name, help)                                                         \
   if (const uint64_t value = counters_->name.load(std::memory_order_relaxed)) {      \
@@ -165,7 +177,7 @@ void EngineHost::describe() const {
 
 void EngineHost::check_empty() {
   for (auto& app : apps_) app->check_empty();
-  for (int i = 0; i < 4; i++) engine_->poll_once(run_->clock->now());
+  for (int i = 0; i < 4; i++) engine_->poll_once(run_->clock->now() + clock_ahead_);
   for (auto& app : apps_) {
     if (app->removed()) continue;
     if (app->lane()->rx_free() != app->lane()->rx_capacity()) describe();

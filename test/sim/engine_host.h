@@ -48,7 +48,14 @@ class EngineHost {
   uint32_t apps() const { return static_cast<uint32_t>(apps_.size()); }
   void open(uint32_t app, Port local_port, Port remote_port, const FlowPlan& plan);
   void restart();
-  void heal() { faulty_.heal(); }
+  void heal() {
+    faulty_.heal();
+    stopped_until_ = Instant{};
+  }
+  // The machine stands still for so long, applications too; frames go on arriving.
+  void stop(Duration length);
+  // Its clock says that so much time has passed at once.
+  void jump_clock(Duration by) { clock_ahead_ = clock_ahead_ + by; }
   bool plans_done() const;
   void check_empty();
   void describe() const;  // to stderr, when a run failed
@@ -76,6 +83,8 @@ class EngineHost {
   std::unique_ptr<Engine> engine_;
   std::vector<std::unique_ptr<EngineApp>> apps_;
   std::vector<std::unique_ptr<EngineApp>> dead_apps_;
+  Instant stopped_until_{};
+  Duration clock_ahead_{};
   Instant wake_at_ = Instant::never();
   uint64_t wake_generation_ = 0;
   uint32_t stuck_polls_ = 0;

@@ -19,7 +19,38 @@ void make_setup(int host, EngineProfile* run) {
   profile.link[host].corrupt_size_min = 61;
 }
 
+void random_absences(SimRandom* random, EngineProfile* run) {
+  for (uint64_t left = random->between(1, 3); left > 0; left--) {
+    Absence absence;
+    absence.host = static_cast<int>(random->below(2));
+    absence.at = random->duration({}, milliseconds(random->chance(0.5) ? 5 : 500));
+    absence.clock_only = random->chance(0.5);
+    if (absence.clock_only) {
+      absence.length = random->duration(milliseconds(1), seconds(random->chance(0.5) ? 2 : 3600));
+    } else if (random->chance(0.2)) {
+      absence.length = random->duration(seconds(3), seconds(12));
+      run->profile.timeouts_allowed = true;
+    } else {
+      absence.length = random->duration(milliseconds(1), milliseconds(900));
+    }
+    run->absences.push_back(absence);
+  }
+}
+
 }  // namespace
+
+void schedule_absences(EngineRun* run, const EngineProfile& engines) {
+  for (const Absence& absence : engines.absences) {
+    run->clock().after(absence.at, [run, absence] {
+      EngineHost& host = run->host(absence.host);
+      if (absence.clock_only) {
+        host.jump_clock(absence.length);
+      } else {
+        host.stop(absence.length);
+      }
+    });
+  }
+}
 
 EngineProfile random_engine_profile(uint64_t seed) {
   EngineProfile run;
@@ -52,6 +83,7 @@ EngineProfile random_engine_profile(uint64_t seed) {
     setup.faults.tx_burst_short = 0.3 * random.unit();
   }
   if (random.chance(0.2)) run.setup[0].prefix_length = run.setup[1].prefix_length = 32;
+  if (random.chance(0.15)) random_absences(&random, &run);
   return run;
 }
 

@@ -3,16 +3,28 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "sim/engine_host.h"
 #include "sim/profile.h"
 
 namespace mn::test {
 
+// A host that stands still, or believes that it did: its clock alone jumps.
+struct Absence {
+  int host = 0;
+  Duration at{};
+  Duration length{};
+  bool clock_only = false;
+};
+
 struct EngineProfile {
   Profile profile;
   EngineSetup setup[2];
+  std::vector<Absence> absences;
 };
+
+void schedule_absences(EngineRun* run, const EngineProfile& engines);
 
 EngineProfile random_engine_profile(uint64_t seed);
 // A rack without faults, one application a host, one flow from host 0 to host 1.

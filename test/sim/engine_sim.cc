@@ -11,6 +11,7 @@ namespace {
 uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
   const EngineProfile engines = random_engine_profile(seed);
   EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
+  run.on_start = [&engines](EngineRun* started) { schedule_absences(started, engines); };
   const RunResult result = run.run();
   totals->messages += result.messages;
   totals->bytes += result.bytes;
@@ -29,5 +30,5 @@ uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
 
 int main(int argc, char** argv) {
   using namespace mn::test;
-  return sim_main(argc, argv, random_run, {engine_scenarios()});
+  return sim_main(argc, argv, random_run, {engine_scenarios(), time_scenarios()});
 }

@@ -135,6 +135,43 @@ void hostile__any_combination_of_acks(void** state) {
   }
 }
 
+// The caller was away: what lay in the ring meanwhile came as late as nobody knows.
+void stall__tells_nothing_about_round_trips(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  wire::PacketHeader ack = ten_packets_out(t);
+  const Duration before = t.stats(0).rtt_smoothed;
+  t.now = t.now + microseconds(700);
+  t.hosts[0]->transport.on_stall(t.now);
+  ack.ack += 4;
+  t.lose_all(0);
+  assert_true(t.arrive(1, encoded(ack)) == PacketVerdict::kAccepted);
+  assert_int_equal(t.stats(0).packets_in_flight, 6);
+  assert_true(t.stats(0).rtt_smoothed == before);
+  // Nor is the peer told how long its packet was held.
+  t.send(1, TwoHosts::message(1, 1));
+  t.poll(1);
+  t.deliver_all(1);
+  t.now = t.now + microseconds(500);
+  t.send(0, TwoHosts::message(1, 1));
+  assert_true(t.poll(0) > 0);
+  assert_int_equal(header_of(t.hosts[0]->wire.back()).echo_delay, UINT16_MAX);
+  t.lose_all(0);
+  // A moment later all is as before.
+  t.now = t.now + milliseconds(3);
+  t.send(1, TwoHosts::message(1, 1));
+  t.poll(1);
+  t.deliver_all(1);
+  t.send(0, TwoHosts::message(1, 1));
+  t.poll(0);
+  const wire::PacketHeader data = header_of(t.hosts[0]->wire.back());
+  assert_true(data.echo_delay < 100);
+  t.now = t.now + microseconds(900);
+  ack.ack += 2;
+  ack.echo = data.timestamp;
+  t.arrive(1, encoded(ack));
+  assert_true(t.stats(0).rtt_smoothed > before);
+}
+
 }  // namespace
 
 int main() {
@@ -145,6 +182,7 @@ int main() {
       MN_CONNECTED_TEST(hostile__acks_for_nothing_are_refused),
       MN_CONNECTED_TEST(hostile__reneging_is_refused),
       MN_CONNECTED_TEST(hostile__any_combination_of_acks),
+      MN_CONNECTED_TEST(stall__tells_nothing_about_round_trips),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
