@@ -19,9 +19,10 @@ namespace {
 constexpr Duration kSpin = microseconds(60);
 // And so many empty polls at least: on a shared processor most of that time belongs to others.
 constexpr uint32_t kSpinPolls = 100;
-// What was sent is answered by the network within this time or soon after; applications have
-// nothing to do until then, so the processor is kept.
-constexpr Duration kAnswer = microseconds(10);
+// What was sent is answered by the network within this time or soon after: a round trip between two
+// services whose packets pass a kernel or a switch. Applications have nothing to do until then, so
+// the processor is kept. A shorter time costs two switches just before the answer comes.
+constexpr Duration kAnswer = microseconds(25);
 // A NIC that cannot wake us is polled by timer: at first often, then up to this long apart.
 constexpr Duration kBlindSleepMin = microseconds(50);
 constexpr Duration kBlindSleepMax = milliseconds(1);
