@@ -276,6 +276,28 @@ void hostile__data_outside_every_window(void** state) {
   assert_int_equal(t.hosts[1]->end_reason, 0);
 }
 
+// Found by fuzz_transport: closes that wait take no buffers, however many there are.
+void hostile__many_closes_before_their_turn(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.send(0, TwoHosts::message(100, 1));
+  t.poll(0);
+  const Bytes good = t.hosts[0]->wire[0];
+  wire::PacketHeader header = header_of(good);
+  header.type = PacketType::kClose;
+  header.flags = 0;
+  header.payload_length = 0;
+  for (uint32_t away : {1u, 2u, 5u}) {
+    header.sequence = header_of(good).sequence + away;
+    Bytes close(wire::kHeaderSize);
+    wire::encode_packet_header(header, {}, close);
+    assert_true(t.arrive(0, close) == PacketVerdict::kAccepted);  // checks the invariants
+  }
+  t.settle();
+  assert_int_equal(t.hosts[1]->messages.size(), 1);
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndClosedByPeer);
+  assert_int_equal(t.hosts[1]->store.rx_owned_by_transport(), 0);
+}
+
 // A peer that never sends what is missing keeps buffers of others: not for ever. Here all that it
 // sends again is lost and an old packet of it is heard, so it is no mistake of the peer: no reset.
 void hostile__a_hole_that_is_never_filled(void** state) {
@@ -330,6 +352,7 @@ int main() {
       MN_CONNECTED_TEST(grammar__message_that_never_ends),
       MN_CONNECTED_TEST(grammar__continuation_without_a_beginning),
       MN_CONNECTED_TEST(hostile__data_outside_every_window),
+      MN_CONNECTED_TEST(hostile__many_closes_before_their_turn),
       MN_CONNECTED_TEST(hostile__a_hole_that_is_never_filled),
       MN_CONNECTED_TEST(hostile__payload_longer_than_agreed),
   };
