@@ -8,6 +8,7 @@
 
 #include "base/address.h"
 #include "base/spsc_queue.h"
+#include "ipc/trace.h"
 #include "transport/transport.h"
 
 namespace mn {
@@ -16,10 +17,10 @@ class Lane;
 
 struct EngineCommand {
   enum class Kind : uint8_t {
-    kAddLane,    // lane; answered kDone. The engine uses the lane until kLaneRemoved
-    kDrainLane,  // lane; closes its flows in order, removes listeners; answered kLaneDrained when
-                 // no flow is left. The lane stays until kRemoveLane, which may come before the
-                 // answer
+    kAddLane,     // lane; answered kDone. The engine uses the lane until kLaneRemoved
+    kDrainLane,   // lane; closes its flows in order, removes listeners; answered kLaneDrained when
+                  // no flow is left. The lane stays until kRemoveLane, which may come before the
+                  // answer
     kRemoveLane,  // lane; resets what is left; answered kLaneRemoved: the engine has no pointer to
                   // it any more
     kListen,      // lane, ip, port; answered kDone
@@ -28,12 +29,17 @@ struct EngineCommand {
                // with an error (ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, EADDRINUSE,
                // ECONNABORTED: lane removed)
     kFlowStats,  // lane, flow; answered kFlowStats or kDone with ENOENT
-    kStop,       // resets all flows, tells the peers; answered kDone when the packets have left
+    kTrace,  // ring (nullptr: ends it), ring_capacity, engine, tuple (fields that are 0 fit every
+             // flow); answered kDone: the engine has no pointer to an earlier ring any more
+    kStop,   // resets all flows, tells the peers; answered kDone when the packets have left
   } kind = Kind::kAddLane;
   uint64_t cookie = 0;
   Lane* lane = nullptr;
   FourTuple tuple{};  // kListen, kUnlisten: local_ip and local_port
   transport::FlowRef flow = 0;
+  ipc::TraceRing* ring = nullptr;
+  uint32_t ring_capacity = 0;
+  uint16_t engine = 0;  // as records name it
 };
 
 struct EngineEvent {
@@ -46,7 +52,7 @@ struct EngineEvent {
     kLaneViolated,  // lane, reason (static text): the application broke the channel's protocol; no
                     // cookie. The engine has stopped polling the lane; the control plane ends the
                     // session and removes it
-    kFlowEnded,  // lane, tuple, opened_by_us: its local port is free again; no cookie
+    kFlowEnded,     // lane, tuple, opened_by_us: its local port is free again; no cookie
   } kind = Kind::kDone;
   uint64_t cookie = 0;
   Lane* lane = nullptr;

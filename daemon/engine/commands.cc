@@ -100,6 +100,10 @@ void Engine::run(Instant now, const EngineCommand& command) {
     case Kind::kFlowStats:
       flow_stats(command);
       return;
+    case Kind::kTrace:
+      transport_.trace_to(now, command.ring, command.ring_capacity, command.engine, command.tuple);
+      answer(command, 0);
+      return;
     case Kind::kStop:
       transport_.abort_all(now, ipc::kEndDaemonStop);
       departing_.push_back(command);

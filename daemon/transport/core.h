@@ -11,6 +11,7 @@
 #include "base/fixed_array.h"
 #include "base/index_pool.h"
 #include "base/keyed_hash.h"
+#include "ipc/trace.h"
 #include "transport/block_pool.h"
 #include "transport/flow.h"
 #include "transport/flow_table.h"
@@ -26,12 +27,23 @@ constexpr uint32_t kStoreTurnPackets = 32;
 
 constexpr uint32_t kDeadlinesPerCall = 512;
 
+// Who reads what happens, see trace.h.
+struct Tracer {
+  ipc::TraceRing* ring = nullptr;  // nullptr: nobody
+  uint32_t capacity = 0;
+  uint32_t packets = 0;
+  FourTuple only{};  // fields that are 0 fit everything
+  Instant now;       // of the last event that brought a time
+  uint16_t engine = 0;
+};
+
 struct Core {
   explicit Core(const TransportConfig& config);
 
   TransportConfig config;
   TransportCounters counters;
   Instant samples_from;  // what was sent or arrived before tells nothing about round trips
+  Tracer tracer;
 
   // Slots are constructed when first used: a table for many flows costs no memory before there are
   // many.

@@ -8,6 +8,7 @@
 #include "transport/loss_detection.h"
 #include "transport/receiver.h"
 #include "transport/scoreboard.h"
+#include "transport/trace.h"
 #include "transport/transmit.h"
 
 namespace mn::transport {
@@ -64,6 +65,7 @@ void adopt_options(Core& core, Instant now, Flow& flow, const wire::Packet& pack
 
 void become_established(Core& core, Instant now, Flow& flow) {
   flow.state = FlowState::kEstablished;
+  MN_TRACE(core, flow, kTraceState, static_cast<uint8_t>(flow.state), 0);
   flow.open_due = false;
   flow.backoff = 0;
   core.counters.flows_opened++;
@@ -259,6 +261,7 @@ bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view)
                               .cookie = flow.open_cookie};
   address_view(now, flow, view);
   const size_t size = wire::encode_packet_header(header, {}, view->header);
+  MN_TRACE_WITH(trace_packet, core, now, flow, ipc::kTraceSent, view->header.data());
   wire::encode_options(options, std::span(view->header).subspan(size).first<wire::kOptionsSize>());
   view->header_size = size + wire::kOptionsSize;
   view->table_size = view->piece_count = 0;

@@ -8,6 +8,7 @@
 #include "transport/loss_detection.h"
 #include "transport/receiver.h"
 #include "transport/sender.h"
+#include "transport/trace.h"
 
 namespace mn::transport {
 
@@ -57,6 +58,7 @@ void end_flow(Core& core, Instant now, Flow& flow, const FlowEnding& ending) {
   flow.store->flow_ended(flow.store_flow, told ? ending.reason : 0);
   detach(core, flow);
   flow.state = FlowState::kDead;
+  MN_TRACE(core, flow, kTraceState, static_cast<uint8_t>(flow.state), ending.reason);
   flow.loss_timer = LossTimer::kNone;
   flow.loss_deadline = flow.ack_deadline = Instant::never();
   flow.ack_now = flow.probe_due = flow.tail_probe_due = flow.open_due = false;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "transport/sender.h"
+#include "transport/trace.h"
 
 namespace mn::transport {
 
@@ -41,6 +42,7 @@ void mark_lost(Core& core, Flow& flow, Seqno s) {
   SentPacket& packet = sent_packet(core, flow, s);
   if (packet.place == SentPacket::kResent) list_remove(core, flow, flow.resent, s);
   packet.place = SentPacket::kLost;
+  MN_TRACE_WITH(trace_record, core, {}, flow, ipc::kTraceLost, s, packet);
   packet.flags |= SentPacket::kJudgedLost;
   flow.in_flight--;
   list_push_back(core, flow, flow.lost, s);
@@ -135,6 +137,7 @@ void on_data_left(Core& core, Instant now, Flow& flow) {
 
 void on_loss_deadline(Core& core, Instant now, Flow& flow) {
   const LossTimer kind = flow.loss_timer;
+  MN_TRACE_WITH(trace_timer, core, flow, ipc::kTraceFired, kind, now);
   set_timer(core, flow, LossTimer::kNone, Instant::never());
   switch (kind) {
     case LossTimer::kNone:

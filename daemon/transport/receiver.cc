@@ -6,6 +6,7 @@
 
 #include "ipc/shm_layout.h"
 #include "transport/lifecycle.h"
+#include "transport/trace.h"
 
 namespace mn::transport {
 
@@ -61,6 +62,7 @@ bool deliver(Core& core, Flow& flow, const EarlyPacket& packet) {
                                            .length = packet.length,
                                            .flags = packet.flags,
                                            .message_count = packet.message_count});
+  MN_TRACE(core, flow, kTraceDelivered, packet.message_count, packet.length);
   return true;
 }
 
@@ -272,6 +274,7 @@ uint16_t offer_window(Core& core, Flow& flow) {
   const bool starved = window == 0;
   if (__builtin_expect(starved != flow.starved, 0)) {
     flow.starved = starved;
+    MN_TRACE(core, flow, kTraceStarved, starved, 0);
     if (starved) {
       s.starved.push_back(&flow.starved_link);
       s.starved_count++;

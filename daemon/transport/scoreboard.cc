@@ -8,6 +8,7 @@
 #include "transport/lifecycle.h"
 #include "transport/loss_detection.h"
 #include "transport/sender.h"
+#include "transport/trace.h"
 
 namespace mn::transport {
 
@@ -97,9 +98,11 @@ void take_window(Core& core, Instant now, Flow& flow, const wire::PacketHeader& 
   flow.tx_limit = flow.tx_first + std::min<uint32_t>(header.window, kWindowMax);
   if (__builtin_expect(was_shut && !flow.limit_shut(), 0)) {
     flow.backoff = 0;
+    MN_TRACE(core, flow, kTraceLimit, 0, header.window);
     if (!newer && flow.outstanding() > 0) mark_unanswered_lost(core, now, flow);
     if (flow.loss_timer == LossTimer::kPersist) set_loss_timer(core, now, flow, Instant::never());
   } else if (__builtin_expect(!was_shut && flow.limit_shut(), 0)) {
+    MN_TRACE(core, flow, kTraceLimit, 0, header.window);
     if (flow.outstanding() > 0 || has_unsent(flow)) {
       flow.backoff = 0;
       set_loss_timer(core, now, flow, Instant::never());
@@ -128,6 +131,7 @@ void on_progress(Core& core, Instant now, Flow& flow, const wire::PacketHeader& 
     in_doubt = detect_losses(core, now, flow);
   }
   set_loss_timer(core, now, flow, in_doubt);
+  MN_TRACE_WITH(trace_progress, core, flow, progress.acked, rtt);
 }
 
 }  // namespace

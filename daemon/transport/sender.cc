@@ -5,6 +5,7 @@
 
 #include "transport/lifecycle.h"
 #include "transport/loss_detection.h"
+#include "transport/trace.h"
 #include "transport/transmit.h"
 #include "wire/bundle.h"
 
@@ -127,6 +128,7 @@ void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
   packet.place = SentPacket::kResent;
   if (packet.transmissions < UINT8_MAX) packet.transmissions++;
   list_push_back(core, flow, flow.resent, s);
+  MN_TRACE_WITH(trace_record, core, now, flow, ipc::kTraceResent, s, packet);
   flow.retransmitted_packets++;
   core.counters.retransmitted_packets++;
   write_record(core, now, flow, s, packet, ack_now, view);

@@ -12,6 +12,7 @@
 #include "transport/loss_detection.h"
 #include "transport/receiver.h"
 #include "transport/sender.h"
+#include "transport/trace.h"
 
 namespace mn::transport {
 
@@ -121,6 +122,7 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
   address_view(now, flow, view);
   view->header_size =
       wire::encode_packet_header(header, std::span(ranges, range_count), view->header);
+  MN_TRACE_WITH(trace_packet, core, now, flow, ipc::kTraceSent, view->header.data());
 }
 
 bool transmit_flow(Core& core, Instant now, Flow& flow, TransmitView* view) {

@@ -14,6 +14,7 @@
 #include "transport/receiver.h"
 #include "transport/scoreboard.h"
 #include "transport/sender.h"
+#include "transport/trace.h"
 #include "transport/transmit.h"
 
 namespace mn::transport {
@@ -62,6 +63,7 @@ RequestStatus Transport::send(Instant, FlowHandle handle, BufferIndex buffer, ui
   }
   MN_ASSERT(length > 0);
   enqueue(*core_, *flow, buffer, length, last_segment);
+  MN_TRACE(*core_, *flow, kTraceQueued, last_segment, length);
   return RequestStatus::kOk;
 }
 
@@ -185,6 +187,7 @@ PacketVerdict Transport::on_packet(Instant now, const FourTuple& tuple,
     if (flow->state == FlowState::kOpening) on_challenge(core, now, *flow, header);
     return PacketVerdict::kNoFlow;
   }
+  MN_TRACE_WITH(trace_packet, core, now, *flow, ipc::kTraceReceived, udp_payload.data());
   switch (flow->state) {
     case FlowState::kEstablished:
       return on_established(core, now, *flow, packet);
@@ -212,7 +215,10 @@ void Transport::on_deadline(Instant now) {
       flow.ack_deadline = Instant::never();
       ask_for_ack(core, flow);
     }
-    if (flow.loss_deadline <= now) on_loss_deadline(core, now, flow);
+    if (flow.loss_deadline <= now) {
+      on_loss_deadline(core, now, flow);
+      MN_TRACE_WITH(trace_timer, core, flow, ipc::kTraceArmed, flow.loss_timer, flow.loss_deadline);
+    }
     if (!on_life_deadline(core, now, flow)) continue;
     need_timer(core, flow,
                std::min({flow.ack_deadline, flow.loss_deadline, life_deadline(core, flow)}));
@@ -286,6 +292,11 @@ bool Transport::snapshot(FlowHandle handle, FlowSnapshot* ret_snapshot) const {
 const TransportCounters& Transport::counters() const { return core_->counters; }
 
 uint32_t Transport::flow_count() const { return core_->flow_pool.used_count(); }
+
+void Transport::trace_to(Instant now, ipc::TraceRing* ring, uint32_t capacity, uint16_t engine,
+                         const FourTuple& only) {
+  core_->tracer = {.ring = ring, .capacity = capacity, .only = only, .now = now, .engine = engine};
+}
 
 void Transport::check_invariants() const { transport::check_invariants(*core_); }
 

@@ -15,6 +15,7 @@
 #include "base/address.h"
 #include "base/fixed_array.h"
 #include "base/time.h"
+#include "ipc/trace.h"
 #include "transport/message_store.h"
 #include "wire/packet_header.h"
 
@@ -167,6 +168,11 @@ class Transport {
   bool snapshot(FlowHandle flow, FlowSnapshot* ret_snapshot) const;
   const TransportCounters& counters() const;
   uint32_t flow_count() const;
+  // From now on events of the flows that fit `only` (fields that are 0 fit everything) are written
+  // to `ring`, of so many records (a power of two); nullptr: no longer. The ring is the caller's
+  // and outlives this.
+  void trace_to(Instant now, ipc::TraceRing* ring, uint32_t capacity, uint16_t engine,
+                const FourTuple& only);
   // Tests: aborts if an invariant does not hold (lists, counts, buffers).
   void check_invariants() const;
 

@@ -41,6 +41,21 @@ bool payload_fits_type(const PacketHeader& header, std::span<const uint8_t> payl
   return payload.empty();
 }
 
+inline void load_header(const uint8_t* at, PacketHeader* header) {
+  header->type = static_cast<PacketType>(at[0] & 0xf);
+  header->flags = at[1];
+  header->window = load_be16(at + 2);
+  header->tag = load_be32(at + 4);
+  header->sequence = load_be32(at + 8);
+  header->ack = load_be32(at + 12);
+  header->timestamp = load_be32(at + 16);
+  header->echo = load_be32(at + 20);
+  header->echo_delay = load_be16(at + 24);
+  header->payload_length = load_be16(at + 26);
+  header->message_count = at[28];
+  header->sack_count = at[29];
+}
+
 // Ascending, and a gap between two ranges: what touches would be one range.
 bool parse_sack(const uint8_t* at, size_t count, std::array<SackRange, kSackRangesMax>* ret_sack) {
   uint32_t first_allowed = 1;
@@ -67,18 +82,7 @@ ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet) {
     return ParseStatus::kMalformed;
   }
   PacketHeader& header = ret_packet->header;
-  header.type = static_cast<PacketType>(type);
-  header.flags = at[1];
-  header.window = load_be16(at + 2);
-  header.tag = load_be32(at + 4);
-  header.sequence = load_be32(at + 8);
-  header.ack = load_be32(at + 12);
-  header.timestamp = load_be32(at + 16);
-  header.echo = load_be32(at + 20);
-  header.echo_delay = load_be16(at + 24);
-  header.payload_length = load_be16(at + 26);
-  header.message_count = at[28];
-  header.sack_count = at[29];
+  load_header(at, &header);
 
   const size_t payload_at = kHeaderSize + kSackRangeSize * header.sack_count;
   if (header.sack_count > kSackRangesMax || payload_at + header.payload_length != bytes.size() ||
@@ -89,6 +93,12 @@ ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet) {
   ret_packet->payload = bytes.subspan(payload_at);
   return payload_fits_type(header, ret_packet->payload) ? ParseStatus::kOk
                                                         : ParseStatus::kMalformed;
+}
+
+PacketHeader header_of(std::span<const uint8_t, kHeaderSize> packet) {
+  PacketHeader header;
+  load_header(packet.data(), &header);
+  return header;
 }
 
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,

@@ -90,6 +90,9 @@ enum class ParseStatus : uint8_t { kOk, kMalformed, kOtherVersion };
 // kOtherVersion *ret_packet holds nothing of use.
 ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet);
 
+// The header of a packet that was parsed or encoded here: nothing is checked again.
+PacketHeader header_of(std::span<const uint8_t, kHeaderSize> packet);
+
 // `sack` has header.sack_count ranges. Writes header and SACK ranges; returns the bytes written
 // (kHeaderSize + 4 * sack_count).
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,

@@ -12,7 +12,7 @@ TABLE = {
     "daemon/base": [],
     "daemon/wire": ["base"],
     # Names of flows and reasons of their end pass through the transport unchanged.
-    "daemon/transport": ["base", "wire", "ipc/shm_layout.h"],
+    "daemon/transport": ["base", "wire", "ipc/shm_layout.h", "ipc/trace.h"],
     "daemon/host": ["base", "wire"],
     "daemon/channel": ["base", "ipc", "wire", "transport/message_store.h"],
     "daemon/device": ["base", "config/config.h", "config/values.h"],

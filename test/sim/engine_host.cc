@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sim/flow_trace.h"
+
 namespace mn::test {
 namespace {
 constexpr int kPollsPerWake = 8;
@@ -29,6 +31,13 @@ void EngineHost::make_engine() {
   config.transport.seed ^= mix64(++lives_);
   counters_ = std::make_unique<ipc::EngineCounters>();
   engine_ = std::make_unique<Engine>(config, &faulty_, counters_.get(), -1);
+  if (FlowTrace* trace = FlowTrace::current()) {
+    SIM_CHECK(engine_->commands().try_push({.kind = EngineCommand::Kind::kTrace,
+                                            .ring = trace->ring(),
+                                            .ring_capacity = FlowTrace::kCapacity,
+                                            .engine = static_cast<uint16_t>(index_)}),
+              "the command queue is full");
+  }
   for (auto& app : apps_) dead_apps_.push_back(std::move(app));
   apps_.clear();
   for (uint32_t i = 0; i < run_->profile->stores; i++) {

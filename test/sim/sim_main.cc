@@ -10,6 +10,7 @@
 #include <cstring>
 #include <vector>
 
+#include "sim/flow_trace.h"
 #include "support/array_store.h"
 
 namespace mn::test {
@@ -55,6 +56,7 @@ struct Arguments {
   uint64_t seed = 1;
   bool one_seed = false, trace = false, list = false, keep_going = false;
   const char* scenario = nullptr;
+  const char* record = nullptr;  // a file for what the transports say of their flows
 };
 
 bool parse(int argc, char** argv, Arguments* ret) {
@@ -81,6 +83,9 @@ bool parse(int argc, char** argv, Arguments* ret) {
       i++;
     } else if (std::strcmp(argument, "--fresh") == 0) {
       ret->fresh = std::strtoull(value, nullptr, 0);
+      i++;
+    } else if (std::strcmp(argument, "--record") == 0) {
+      ret->record = value;
       i++;
     } else if (std::strcmp(argument, "--scenario") == 0) {
       ret->scenario = value;
@@ -149,7 +154,7 @@ int sim_main(int argc, char** argv, RandomRun random_run,
   if (!parse(argc, argv, &arguments)) {
     std::fprintf(stderr,
                  "usage: %s --seeds A..B | --fresh N | --seed N | --scenario NAME|all | --list "
-                 "[--trace] [--keep-going]\n",
+                 "[--trace] [--record FILE] [--keep-going]\n",
                  program);
     return 2;
   }
@@ -157,6 +162,10 @@ int sim_main(int argc, char** argv, RandomRun random_run,
   signal(SIGALRM, on_signal);
   signal(SIGSEGV, on_signal);
   FILE* trace = arguments.trace ? stdout : nullptr;
+  if (arguments.record != nullptr && !FlowTrace::open(arguments.record)) {
+    std::fprintf(stderr, "%s: cannot be written\n", arguments.record);
+    return 2;
+  }
   bool found = false;
   for (const auto& group : scenarios) {
     for (const Scenario& scenario : group) {
@@ -184,11 +193,15 @@ int sim_main(int argc, char** argv, RandomRun random_run,
     }
   }
   if (arguments.list) return 0;
-  if (arguments.scenario != nullptr) return found ? 0 : 2;
+  if (arguments.scenario != nullptr) {
+    FlowTrace::close();
+    return found ? 0 : 2;
+  }
   if (arguments.one_seed) {
     begin(arguments.seed, nullptr);
     RunTotals totals;
     const uint64_t hash = random_run(arguments.seed, trace, &totals);
+    FlowTrace::close();
     std::printf("seed %llu: %llu messages, trace %016llx\n",
                 static_cast<unsigned long long>(arguments.seed),
                 static_cast<unsigned long long>(totals.messages),
@@ -196,8 +209,8 @@ int sim_main(int argc, char** argv, RandomRun random_run,
     return 0;
   }
   if (arguments.fresh > 0) {
-    // Whoever runs a build's tests names the place to start, so that a second run of the same build is the
-    // same run; by hand it is the time.
+    // Whoever runs a build's tests names the place to start, so that a second run of the same build
+    // is the same run; by hand it is the time.
     const char* base = getenv("MN_FRESH_SEED");
     const uint64_t first =
         (base != nullptr ? std::strtoull(base, nullptr, 0) : static_cast<uint64_t>(time(nullptr))) *

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sim/flow_trace.h"
+
 namespace mn::test {
 
 using transport::TransmitView;
@@ -68,6 +70,10 @@ void TransportHost::make_transport() {
   transport::TransportConfig config = run_->profile->transport[index_];
   config.seed ^= mix64(++lives_);
   transport_ = std::make_unique<Transport>(config);
+  if (FlowTrace* trace = FlowTrace::current()) {
+    transport_->trace_to(run_->clock->now(), trace->ring(), FlowTrace::kCapacity,
+                         static_cast<uint16_t>(index_), {});
+  }
   for (auto& app : apps_) dead_apps_.push_back(std::move(app));
   apps_.clear();
   for (uint32_t i = 0; i < run_->profile->stores; i++) {
@@ -218,6 +224,7 @@ void TransportHost::poll() {
     if (app->store()->has_delivery() && !app->dead()) next = std::min(next, app->work());
   }
   check(now);
+  if (FlowTrace* trace = FlowTrace::current()) trace->save();
   next = std::min(next, transport_->next_deadline());
   if (next != Instant::never()) wake_at(std::max(next, now));
 }

@@ -4,7 +4,9 @@
 //
 //   transport_sim --seeds A..B       random runs from fixed seeds
 //   transport_sim --fresh N          N random runs from seeds of the clock, printed
-//   transport_sim --seed N [--trace] one run, and everything that happens in it
+//   transport_sim --seed N [--trace] one run, and everything that happens in it; with --record FILE
+//   also
+//                                    what the transports say, for machnetctl trace --print FILE
 //   transport_sim --scenario NAME|all [--seed N] [--trace]
 //   transport_sim --list
 #include "sim/scenario.h"
