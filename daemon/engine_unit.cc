@@ -87,7 +87,10 @@ std::unique_ptr<control::EngineLink> link_to(const EngineUnit& unit) {
                            .wake = [engine] { engine->wake(); },
                            .heartbeat = [thread] { return thread->heartbeat(); },
                            .link_is_up = nullptr};
-  if (unit.port != nullptr) door.link_is_up = [port = unit.port] { return port->link_is_up(); };
+  if (unit.port != nullptr) {
+    door.link_is_up = [port = unit.port] { return port->link_is_up(); };
+    door.nic_resets = [port = unit.port] { return port->resets(); };
+  }
   return std::make_unique<control::EngineLink>(unit.facts, std::move(door));
 }
 

@@ -13,6 +13,7 @@ constexpr char kNicUp[] = "4f90c9f3528b48d4aa0dd5ac81271b20";
 constexpr char kNicFailed[] = "32514efc8e584f649696ddd83a1725c3";
 constexpr char kLinkDown[] = "3a631981a8b74fa389be6bb746b6e169";
 constexpr char kLinkUp[] = "bc3fe16c3f394d689347e10cf0ecb39c";
+constexpr char kNicReset[] = "f03c432a069c4fc58f93149d5cbe2501";
 constexpr char kConfigRefused[] = "d71eff9b693a4bf398562fabe7b52bce";
 constexpr char kReloaded[] = "39e63e3d33cd45e1873f619708e31547";
 constexpr char kReloadRefused[] = "5ed9a2c6760345a3be38eaece7bea476";

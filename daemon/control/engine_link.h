@@ -37,6 +37,7 @@ struct EngineDoor {
   std::function<void()> wake;           // after commands were pushed
   std::function<uint64_t()> heartbeat;  // grows while the engine goes round its loop
   std::function<bool()> link_is_up;     // of the NIC; empty: there is none that could tell
+  std::function<uint64_t()> nic_resets = nullptr;  // of the NIC; empty: it has none
 };
 
 class EngineLink {
@@ -52,6 +53,7 @@ class EngineLink {
   int notify_fd() const { return door_.notify_fd; }
   uint64_t heartbeat() const { return door_.heartbeat(); }
   bool tells_link() const { return door_.link_is_up != nullptr; }
+  uint64_t nic_resets() const { return door_.nic_resets ? door_.nic_resets() : 0; }
   bool link_is_up() const { return !tells_link() || door_.link_is_up(); }
 
   // Sets the cookie. `on_answer` is called from a later drain, exactly once.

@@ -38,9 +38,20 @@ int LinkWatch::on_timer(sd_event_source*, uint64_t, void* self_pointer) {
   return self->arm();
 }
 
+void LinkWatch::look_for_reset(size_t i) {
+  const uint64_t resets = engines_[i]->nic_resets();
+  if (resets == resets_[i]) return;
+  resets_[i] = resets;
+  const char* nic = engines_[i]->facts().nic.c_str();
+  log_event(LogLevel::kWarning, {.message_id = log_id::kNicReset, .nic = nic},
+            "nic %s: reset, because its driver asked for it (%llu since the start)", nic,
+            static_cast<unsigned long long>(resets));
+}
+
 void LinkWatch::look() {
   bool any_change = false;
   for (size_t i = 0; i < engines_.size(); i++) {
+    look_for_reset(i);
     const bool is_down = !engines_[i]->link_is_up();
     if (is_down == is_down_[i]) continue;
     is_down_[i] = is_down;

@@ -125,12 +125,19 @@ size_t Engine::poll_once(Instant clock) {
     counters_stale_ = true;
   }
   if (now >= next_service_) {
-    port_->service(&nic_counters_);
-    next_service_ = now + seconds(1);
-    counters_stale_ = true;
+    service(now);
   }
   if (counters_stale_ && (work == 0 || (polls_ & 255) == 0)) publish_counters(now);
   return work;
+}
+
+void Engine::service(Instant now) {
+  port_->service(&nic_counters_);
+  const bool link_is_up = port_->link_is_up();
+  if (!link_is_up || !link_was_up_) transport_.on_link(now, link_is_up);
+  link_was_up_ = link_is_up;
+  next_service_ = now + seconds(1);
+  counters_stale_ = true;
 }
 
 Instant Engine::own_deadline() const {
@@ -327,6 +334,7 @@ void Engine::publish_counters(Instant) {
   set(counters_->flows_timed_out, t.flows_timed_out);
   set(counters_->nic_rx_missed, nic_counters_.rx_missed);
   set(counters_->nic_rx_no_mbuf, nic_counters_.rx_no_mbuf);
+  set(counters_->nic_resets, nic_counters_.resets);
   set(counters_->nic_tx_errors, nic_counters_.tx_errors + sender_.stalled_frames());
 }
 

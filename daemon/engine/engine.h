@@ -88,6 +88,7 @@ class Engine {
   Instant own_time(Instant clock);
   Instant own_deadline() const;
   bool may_judge(size_t received);
+  void service(Instant now);
   size_t read_lanes(Instant now);
   size_t read_lane(Instant now, Lane* lane);
   void expel(Instant now, Lane* lane);
@@ -128,6 +129,7 @@ class Engine {
   Instant last_poll_ = Instant::never();
   size_t judging_put_off_ = 0;  // packets read since a deadline was due
   Instant next_service_{};
+  bool link_was_up_ = true;
   uint64_t polls_ = 0;
   uint64_t polls_busy_ = 0;
   bool counters_stale_ = false;

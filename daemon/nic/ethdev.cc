@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "nic/buffer_plan.h"
 #include "nic/eal.h"
+#include "nic/ethdev_plan.h"
 #include "nic/packet_socket.h"
 
 #ifndef AF_XDP
@@ -63,14 +64,6 @@ std::string remedy_for(const std::string& reason, NicMode::Kind kind) {
 }
 
 }  // namespace
-
-struct EthdevDevice::Plan {
-  uint16_t rx_descriptors = kDescriptors;
-  uint16_t tx_descriptors = kDescriptors;
-  uint64_t rx_offloads = 0;
-  uint64_t tx_offloads = 0;
-  bool with_rx_interrupts = false;
-};
 
 Error EthdevDevice::failure(const std::string& what) const {
   const std::string reason = take_dpdk_error();
@@ -257,8 +250,9 @@ Result<void> EthdevDevice::configure(Plan* plan) {
   return {};
 }
 
-Result<void> EthdevDevice::set_up_queue(uint16_t queue, const Plan& plan) {
-  const auto port_id = static_cast<uint16_t>(port_id_);
+// Lives as long as the device: after a reset its queues take the same frames.
+Result<void> EthdevDevice::make_pool(uint16_t queue) {
+  if (queue < pools_.size()) return {};
   const std::string name = "mn" + std::to_string(settings_.index) + "q" + std::to_string(queue);
   rte_mempool* const pool = rte_pktmbuf_pool_create(
       name.c_str(), pool_size(settings_.mode.kind), kPoolCache, 0,
@@ -270,6 +264,13 @@ Result<void> EthdevDevice::set_up_queue(uint16_t queue, const Plan& plan) {
                    "); give more hugepages or set a larger memory in [machnet]");
   }
   pools_.push_back(pool);
+  return {};
+}
+
+Result<void> EthdevDevice::set_up_queue(uint16_t queue, const Plan& plan) {
+  const auto port_id = static_cast<uint16_t>(port_id_);
+  if (auto made = make_pool(queue); !made) return made;
+  rte_mempool* const pool = pools_[queue];
   rte_eth_dev_info info{};
   if (rte_eth_dev_info_get(port_id, &info) != 0)
     return failure("the device tells nothing about itself");
@@ -288,42 +289,6 @@ Result<void> EthdevDevice::set_up_queue(uint16_t queue, const Plan& plan) {
   return {};
 }
 
-namespace {
-int on_reset_event(uint16_t, rte_eth_event_type, void* flag, void*) {
-  static_cast<std::atomic<bool>*>(flag)->store(true, std::memory_order_relaxed);
-  return 0;
-}
-}  // namespace
-
-Result<void> EthdevDevice::start(std::vector<std::string>* warnings) {
-  const auto port_id = static_cast<uint16_t>(port_id_);
-  rte_eth_dev_callback_register(port_id, RTE_ETH_EVENT_INTR_RESET, on_reset_event, &reset_wanted_);
-  take_dpdk_error();
-  if (const int result = rte_eth_dev_start(port_id); result != 0) {
-    std::string role;
-    const bool is_memif_client =
-        driver_ == "net_memif" &&
-        (!argument_value(settings_.mode.arguments, "role", &role) || role == "client");
-    if (!is_memif_client)
-      return failure(std::string("cannot be started (") + rte_strerror(-result) + ")");
-    warnings->push_back("nic " + settings_.name + ": the other end of " + settings_.mode.device +
-                        " is not there yet; connects when it is");
-  }
-  rte_ether_addr address{};
-  if (rte_eth_macaddr_get(port_id, &address) == 0) {
-    std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), mac_.bytes.begin());
-  }
-  if (settings_.mode.kind == NicMode::Kind::kAfXdp) {
-    Result<XdpLink> link = XdpLink::take_over(settings_.interface);
-    if (link) {
-      xdp_link_ = std::move(link.value());
-    } else {
-      warnings->push_back("nic " + settings_.name + ": " + link.error());
-    }
-  }
-  return {};
-}
-
 void EthdevDevice::make_ports(const Plan& plan) {
   const auto port_id = static_cast<uint16_t>(port_id_);
   std::string role;
@@ -337,6 +302,8 @@ void EthdevDevice::make_ports(const Plan& plan) {
         driver_ == "net_memif" &&
         (!argument_value(settings_.mode.arguments, "role", &role) || role == "client");
     setup.reset_wanted = &reset_wanted_;
+    setup.removed = &removed_;
+    setup.reset = [this] { return reset(); };
     setup.interface = settings_.interface.name;
     NicFacts& facts = setup.facts;
     facts.mac = mac_;
@@ -373,8 +340,7 @@ EthdevDevice::~EthdevDevice() {
   xdp_link_.release();
   if (port_id_ >= 0) {
     const auto port_id = static_cast<uint16_t>(port_id_);
-    rte_eth_dev_callback_unregister(port_id, RTE_ETH_EVENT_INTR_RESET, on_reset_event,
-                                    &reset_wanted_);
+    listen_to_events(false);
     rte_eth_dev_stop(port_id);
     rte_eth_dev_close(port_id);
   }

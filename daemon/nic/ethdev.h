@@ -53,6 +53,9 @@ class EthdevDevice {
   Result<void> set_up_queue(uint16_t queue, const Plan& plan);
   Result<void> start(std::vector<std::string>* warnings);
   void make_ports(const Plan& plan);
+  Result<void> make_pool(uint16_t queue);
+  void listen_to_events(bool on);
+  bool reset();
   Error failure(const std::string& what) const;
   std::string vdev_arguments() const;
 
@@ -68,6 +71,7 @@ class EthdevDevice {
   std::vector<rte_mempool*> pools_;
   std::vector<std::unique_ptr<EthdevPort>> ports_;
   std::atomic<bool> reset_wanted_{false};
+  std::atomic<bool> removed_{false};
 };
 
 }  // namespace mn::nic

@@ -71,6 +71,8 @@ size_t EthdevPort::rx_burst(std::span<RxFrame> frames) {
     std::copy_n(stash_, count, mbufs);
     std::copy(stash_ + count, stash_ + stashed_, stash_);
     stashed_ -= count;
+  } else if (__builtin_expect(!is_started_, 0)) {
+    return 0;
   } else {
     const auto room = static_cast<uint16_t>(std::min(frames.size(), kBurstMax));
     count = rte_eth_rx_burst(setup_.port_id, setup_.queue, mbufs, room);
@@ -118,6 +120,7 @@ size_t EthdevPort::tx_alloc(std::span<TxFrame> frames) {
 size_t EthdevPort::tx_burst(std::span<TxFrame> frames) {
   rte_mbuf* mbufs[kBurstMax];
   const size_t count = std::min(frames.size(), kBurstMax);
+  if (__builtin_expect(!is_started_, 0)) return drop(frames.first(count));
   bool offloads = false;
   for (size_t i = 0; i < count; ++i) {
     mbufs[i] = mbuf_of(frames[i].handle);
@@ -149,6 +152,10 @@ size_t EthdevPort::tx_burst(std::span<TxFrame> frames) {
 size_t EthdevPort::drop_unsent(std::span<TxFrame> frames) {
   if (link_up_.load(std::memory_order_relaxed)) set_link(read_link());
   if (link_up_.load(std::memory_order_relaxed)) return 0;
+  return drop(frames);
+}
+
+size_t EthdevPort::drop(std::span<TxFrame> frames) {
   tx_free(frames);
   own_tx_dropped_ += frames.size();
   return frames.size();
@@ -166,6 +173,7 @@ void EthdevPort::tx_free(std::span<const TxFrame> frames) {
 
 bool EthdevPort::arm_wake() {
   if (stashed_ > 0) return false;
+  if (wake_lost_) return true;
   if (setup_.has_rx_interrupt) {
     rte_eth_dev_rx_intr_enable(setup_.port_id, setup_.queue);
     // Drivers differ in what they do with a packet that came before; so look, and keep what is
@@ -179,6 +187,7 @@ bool EthdevPort::arm_wake() {
 }
 
 void EthdevPort::disarm_wake() {
+  if (wake_lost_) return;
   if (setup_.has_rx_interrupt) {
     rte_eth_dev_rx_intr_disable(setup_.port_id, setup_.queue);
     if (stashed_ == 0) {  // else nobody slept
@@ -205,6 +214,7 @@ bool EthdevPort::link_is_up() const {
 }
 
 bool EthdevPort::read_link() const {
+  if (!is_started_) return false;
   rte_eth_link link{};
   return rte_eth_link_get_nowait(setup_.port_id, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
 }
@@ -230,10 +240,28 @@ void EthdevPort::restart_if_down() {
   set_link(read_link());
 }
 
+// Hypervisors and firmware do this to a device (ENA's watchdog, a VF whose host was serviced). One
+// that was removed keeps its name in vain: the service has to be started again.
+void EthdevPort::reset_if_wanted() {
+  if (setup_.removed->load(std::memory_order_relaxed)) {
+    is_started_ = false;
+    return;
+  }
+  if (!setup_.reset_wanted->exchange(false, std::memory_order_relaxed)) return;
+  if (stashed_ > 0) rte_pktmbuf_free_bulk(stash_, static_cast<unsigned>(stashed_));
+  stashed_ = 0;
+  wake_lost_ = setup_.has_rx_interrupt;  // by timer from now on
+  is_started_ = setup_.reset();
+  if (!is_started_) setup_.reset_wanted->store(true, std::memory_order_relaxed);  // tried again
+  resets_.fetch_add(1, std::memory_order_relaxed);
+}
+
 void EthdevPort::service(NicCounters* counters) {
   NicCounters now;
+  if (setup_.keeps_device) reset_if_wanted();
   set_link(read_link());
-  if (setup_.keeps_device) {
+  now.resets = resets();
+  if (setup_.keeps_device && (is_started_ || setup_.restarts_when_down)) {
     run_driver_timers();
     if (setup_.restarts_when_down) restart_if_down();
     rte_eth_stats stats;

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "nic/nic_port.h"
@@ -29,8 +30,10 @@ struct EthdevPortSetup {
   bool wake_is_socket = false;    // facts.wake_fd is the socket of a driver on a kernel interface
   bool counts_socket_drops = false;  // ... whose drops the driver does not report
   bool keeps_device = false;  // the first port: statistics, timers and link of the whole device
-  bool restarts_when_down = false;                  // memif's client does not reconnect by itself
-  const std::atomic<bool>* reset_wanted = nullptr;  // the device asked for a reset
+  bool restarts_when_down = false;             // memif's client does not reconnect by itself
+  std::atomic<bool>* reset_wanted = nullptr;   // the driver asked for a reset
+  const std::atomic<bool>* removed = nullptr;  // the device is gone
+  std::function<bool()> reset;  // stops the device and sets it up anew; false: it is stopped
 };
 
 class EthdevPort final : public NicPort {
@@ -49,18 +52,22 @@ class EthdevPort final : public NicPort {
   bool arm_wake() override;
   void disarm_wake() override;
   bool wake_is_reliable() const override {
-    return setup_.facts.wake_fd >= 0 && (!setup_.has_rx_interrupt || wake_trust_.trusted());
+    return setup_.facts.wake_fd >= 0 && !wake_lost_ &&
+           (!setup_.has_rx_interrupt || wake_trust_.trusted());
   }
   bool link_is_up() const override;
+  uint64_t resets() const override { return resets_.load(std::memory_order_relaxed); }
   void service(NicCounters* counters) override;
 
  private:
   size_t keep_linear(rte_mbuf** mbufs, size_t count);
+  size_t drop(std::span<TxFrame> frames);
   size_t drop_unsent(std::span<TxFrame> frames);
   bool read_link() const;
   void set_link(bool is_up) { link_up_.store(is_up, std::memory_order_relaxed); }
   void run_driver_timers();
   void restart_if_down();
+  void reset_if_wanted();
 
   EthdevPortSetup setup_;
   rte_mbuf* stash_[kBurstMax] = {};  // received while arming an interrupt
@@ -70,6 +77,8 @@ class EthdevPort final : public NicPort {
   std::atomic<bool> link_up_{true};
   bool was_down_ = false;  // at the last service
   bool is_started_ = true;
+  bool wake_lost_ = false;  // the interrupt ended with the device that was reset
+  std::atomic<uint64_t> resets_{0};
   uint64_t own_rx_dropped_ = 0;
   uint64_t own_tx_dropped_ = 0;
   uint64_t socket_drops_ = 0;

@@ -51,6 +51,7 @@ struct NicCounters {
   uint64_t rx_missed = 0;   // dropped by the NIC because the receive ring was full
   uint64_t rx_no_mbuf = 0;  // dropped because no packet buffer was free
   uint64_t tx_errors = 0;
+  uint64_t resets = 0;  // the device was stopped and set up anew, and lost what was on its way
 };
 
 class NicPort {
@@ -83,7 +84,11 @@ class NicPort {
   // Whether frames can leave; true where nobody can tell. Unlike all else here, for any thread.
   virtual bool link_is_up() const { return true; }
 
-  // About once a second, from the engine's thread: timers that drivers need, link, statistics.
+  // How often the device was reset. For any thread, as link_is_up.
+  virtual uint64_t resets() const { return 0; }
+
+  // About once a second, from the engine's thread: timers that drivers need, link, statistics,
+  // and the reset that a driver asked for, which may take a moment.
   virtual void service(NicCounters* counters) = 0;
 };
 

@@ -42,6 +42,8 @@ struct Core {
 
   TransportConfig config;
   TransportCounters counters;
+  bool link_down = false;
+  Instant silence_from;  // who was silent before is not to blame: the link was down
   Instant samples_from;  // what was sent or arrived before tells nothing about round trips
   Tracer tracer;
 

@@ -33,6 +33,8 @@ void detach(Core& core, Flow& flow) {
   flow.group = &core.orphans;
 }
 
+Instant silent_since(const Core& core, Instant since) { return std::max(since, core.silence_from); }
+
 void count_end(Core& core, uint32_t reason) {
   core.counters.flows_ended++;
   if (reason == ipc::kEndReset) core.counters.flows_reset++;
@@ -156,9 +158,11 @@ Instant life_deadline(const Core& core, const Flow& flow) {
   const Duration interval = core.config.keepalive_interval;
   Instant at = flow.probed_at > flow.heard_at ? flow.probed_at + interval / kProbeHaste
                                               : flow.heard_at + interval;
-  if (flow.has_waited) at = std::min(at, flow.waiting_since + core.config.dead_timeout);
+  if (flow.has_waited)
+    at = std::min(at, silent_since(core, flow.waiting_since) + core.config.dead_timeout);
   if (flow.close_requested) at = std::min(at, flow.progress_at + kCloseTimeout);
-  if (flow.rx_early > 0) at = std::min(at, flow.hole_since + core.config.dead_timeout);
+  if (flow.rx_early > 0)
+    at = std::min(at, silent_since(core, flow.hole_since) + core.config.dead_timeout);
   return at;
 }
 
@@ -183,9 +187,9 @@ bool on_life_deadline(Core& core, Instant now, Flow& flow) {
   const Duration patience = core.config.dead_timeout;
   // A hole that nothing fills keeps buffers of others. That the peer is heard does not show that it
   // means to: every repetition may have been lost, and what is heard be old packets come late.
-  if ((flow.has_waited && now - flow.waiting_since >= patience) ||
+  if ((flow.has_waited && now - silent_since(core, flow.waiting_since) >= patience) ||
       (flow.close_requested && now - flow.progress_at >= kCloseTimeout) ||
-      (flow.rx_early > 0 && now - flow.hole_since >= patience)) {
+      (flow.rx_early > 0 && now - silent_since(core, flow.hole_since) >= patience)) {
     end_flow(core, now, flow, {.reason = ipc::kEndTimeout, .send_reset = true});
     return false;
   }

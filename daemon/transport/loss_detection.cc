@@ -13,6 +13,7 @@ namespace {
 constexpr Duration kReorderMin = microseconds(20);
 constexpr Duration kPersistMax = milliseconds(200);
 constexpr Duration kHandshakeFirst = milliseconds(20);
+constexpr Duration kLinkLook = milliseconds(50);
 constexpr Duration kHandshakeMax = milliseconds(200);
 
 // How late a packet may be before it counts as lost (RFC 8985 section 6.2, step 4).
@@ -28,6 +29,11 @@ Duration backed_off(Duration base, uint8_t backoff, Duration most) {
 bool sent_before_arrived(const Flow& flow, const SentPacket& packet, Seqno s) {
   return packet.sent_ns < flow.rack_sent_ns ||
          (packet.sent_ns == flow.rack_sent_ns && before(s, flow.rack_end));
+}
+
+// Packets of a flow within this host never see the NIC.
+bool leaves_host(const FourTuple& t) {
+  return t.local_ip != t.remote_ip && (t.local_ip >> 24) != 127 && (t.remote_ip >> 24) != 127;
 }
 
 void set_timer(Core& core, Flow& flow, LossTimer kind, Instant at) {
@@ -136,6 +142,11 @@ void on_data_left(Core& core, Instant now, Flow& flow) {
 }
 
 void on_loss_deadline(Core& core, Instant now, Flow& flow) {
+  if (__builtin_expect(core.link_down, 0) && flow.loss_timer == LossTimer::kRetransmit &&
+      leaves_host(flow.tuple)) {
+    set_timer(core, flow, LossTimer::kRetransmit, now + kLinkLook);
+    return;
+  }
   const LossTimer kind = flow.loss_timer;
   MN_TRACE_WITH(trace_timer, core, flow, ipc::kTraceFired, kind, now);
   set_timer(core, flow, LossTimer::kNone, Instant::never());

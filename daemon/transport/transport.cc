@@ -225,6 +225,11 @@ void Transport::on_deadline(Instant now) {
   }
 }
 
+void Transport::on_link(Instant now, bool up) {
+  core_->link_down = !up;
+  core_->silence_from = now;
+}
+
 void Transport::on_stall(Instant now) {
   // What arrived in the meantime is read first, and that takes a moment.
   core_->samples_from = now + milliseconds(2);

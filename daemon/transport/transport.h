@@ -156,6 +156,9 @@ class Transport {
   PacketVerdict on_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> udp_payload,
                           uint32_t path);
   void on_deadline(Instant now);  // everything due at `now`
+  // The NIC's link, when it changes and about once a second while it is down: flows of other hosts
+  // wait, for as long as that takes.
+  void on_link(Instant now, bool up);
   // The caller did not run for a while, and left that time out of `now`: who waited in the
   // meantime, and for how long, is not known.
   void on_stall(Instant now);

@@ -49,7 +49,8 @@ constexpr uint32_t kCounterEnginesMax = 16;
   X(nic_rx_no_mbuf, "frames that the NIC dropped for lack of packet buffers")             \
   X(nic_tx_errors, "frames that the NIC failed to send")                                  \
   X(clock_steps, "times the processor's counter and the kernel's clock came apart")       \
-  X(absences, "times the engine did not run for 100 ms or more")
+  X(absences, "times the engine did not run for 100 ms or more")                          \
+  X(nic_resets, "times the NIC was reset because its driver asked for it")
 
 struct alignas(128) EngineCounters {
 #define MN_COUNTER_FIELD(name, help) std::atomic<uint64_t> name;

@@ -119,6 +119,23 @@ void EngineHost::stop(Duration length) {
   stopped_until_ = run_->clock->now() + length;
 }
 
+void EngineHost::drop_link(Duration length) {
+  if (run_->winding_down) return;
+  run_->trace->note(run_->clock->now(), "host %d: link down", index_);
+  port_.set_link(false);
+  run_->clock->after(length, [this] { port_.set_link(true); });
+}
+
+// The engine does it, and nothing else meanwhile.
+void EngineHost::reset_nic(Duration length) {
+  if (run_->winding_down) return;
+  run_->trace->note(run_->clock->now(), "host %d: NIC reset", index_);
+  port_.set_link(false);
+  port_.reset();
+  stop(length);
+  run_->clock->after(length, [this] { port_.set_link(true); });
+}
+
 void EngineHost::poll() {
   wake_at_ = Instant::never();
   const Instant now = run_->clock->now();

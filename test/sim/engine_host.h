@@ -51,9 +51,14 @@ class EngineHost {
   void heal() {
     faulty_.heal();
     stopped_until_ = Instant{};
+    port_.set_link(true);
   }
   // The machine stands still for so long, applications too; frames go on arriving.
   void stop(Duration length);
+  // Its NIC's link goes down for so long.
+  void drop_link(Duration length);
+  // Its NIC is reset: the rings are emptied, and it takes so long.
+  void reset_nic(Duration length);
   // Its clock says that so much time has passed at once.
   void jump_clock(Duration by) { clock_ahead_ = clock_ahead_ + by; }
   bool plans_done() const;

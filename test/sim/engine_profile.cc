@@ -24,8 +24,8 @@ void random_absences(SimRandom* random, EngineProfile* run) {
     Absence absence;
     absence.host = static_cast<int>(random->below(2));
     absence.at = random->duration({}, milliseconds(random->chance(0.5) ? 5 : 500));
-    absence.clock_only = random->chance(0.5);
-    if (absence.clock_only) {
+    absence.kind = static_cast<Absence::Kind>(random->below(4));
+    if (absence.kind == Absence::Kind::kClock) {
       absence.length = random->duration(milliseconds(1), seconds(random->chance(0.5) ? 2 : 3600));
     } else if (random->chance(0.2)) {
       absence.length = random->duration(seconds(3), seconds(12));
@@ -33,6 +33,12 @@ void random_absences(SimRandom* random, EngineProfile* run) {
     } else {
       absence.length = random->duration(milliseconds(1), milliseconds(900));
     }
+    run->absences.push_back(absence);
+    if (absence.kind != Absence::Kind::kLink || random->chance(0.5)) continue;
+    // A cable between two NICs: both see it, and wait for each other as long as it takes.
+    run->absences.back().length = random->duration(milliseconds(1), seconds(20));
+    absence = run->absences.back();
+    absence.host = 1 - absence.host;
     run->absences.push_back(absence);
   }
 }
@@ -43,10 +49,15 @@ void schedule_absences(EngineRun* run, const EngineProfile& engines) {
   for (const Absence& absence : engines.absences) {
     run->clock().after(absence.at, [run, absence] {
       EngineHost& host = run->host(absence.host);
-      if (absence.clock_only) {
-        host.jump_clock(absence.length);
-      } else {
-        host.stop(absence.length);
+      switch (absence.kind) {
+        case Absence::Kind::kStop:
+          return host.stop(absence.length);
+        case Absence::Kind::kClock:
+          return host.jump_clock(absence.length);
+        case Absence::Kind::kLink:
+          return host.drop_link(absence.length);
+        case Absence::Kind::kReset:
+          return host.reset_nic(absence.length);
       }
     });
   }

@@ -10,12 +10,13 @@
 
 namespace mn::test {
 
-// A host that stands still, or believes that it did: its clock alone jumps.
+// A host that stands still, or believes that it did: its clock alone jumps; or whose NIC is away.
 struct Absence {
+  enum class Kind : uint8_t { kStop, kClock, kLink, kReset };
   int host = 0;
   Duration at{};
   Duration length{};
-  bool clock_only = false;
+  Kind kind = Kind::kStop;
 };
 
 struct EngineProfile {

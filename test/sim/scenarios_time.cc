@@ -36,7 +36,7 @@ void time_clock_jumps_idle(uint64_t seed, FILE* trace) {
   for (const Duration length : {milliseconds(150), seconds(1), seconds(10), seconds(600)}) {
     EngineProfile engines = idle_flows(seed);
     engines.profile.run_min = seconds(2);
-    engines.absences = {{0, milliseconds(1500), length, true}};
+    engines.absences = {{0, milliseconds(1500), length, Absence::Kind::kClock}};
     Outflow outflow;
     EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
     run.on_start = [&](EngineRun* started) {
@@ -62,7 +62,8 @@ void time_clock_jumps_busy(uint64_t seed, FILE* trace) {
     engines.profile.plan = send_plan(1000, 3000, true);
     engines.profile.run_min = milliseconds(30);
     for (int64_t i = 1; i <= 5; i++) {
-      engines.absences.push_back({static_cast<int>(i % 2), milliseconds(2 * i), length, true});
+      engines.absences.push_back(
+          {static_cast<int>(i % 2), milliseconds(2 * i), length, Absence::Kind::kClock});
     }
     EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
     run.on_start = [&](EngineRun* started) { schedule_absences(started, engines); };
@@ -88,7 +89,7 @@ void time_stopped_one_second(uint64_t seed, FILE* trace) {
     engines.profile.opens[0] = engines.profile.opens[1] = 5;
     engines.profile.plan = send_plan(500, 2000, true, EndAction::kNone, microseconds(20));
     engines.profile.run_min = seconds(3);
-    engines.absences = {{0, milliseconds(static_cast<int64_t>(2 + i)), seconds(1), false}};
+    engines.absences = {{0, milliseconds(static_cast<int64_t>(2 + i)), seconds(1)}};
     EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
     run.on_start = [&](EngineRun* started) { schedule_absences(started, engines); };
     const RunResult result = run.run();
@@ -131,7 +132,7 @@ void time_stopped_long(uint64_t seed, FILE* trace) {
     engines.profile.plan = send_plan(3000, 200, true, EndAction::kNone, milliseconds(1));
     engines.profile.run_min = length + seconds(3);
     engines.profile.run_max = length + seconds(10);
-    engines.absences = {{0, milliseconds(500), length, false}};
+    engines.absences = {{0, milliseconds(500), length}};
     Outflow outflow;
     EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
     run.on_start = [&](EngineRun* started) {
@@ -157,12 +158,78 @@ void time_stopped_long(uint64_t seed, FILE* trace) {
   }
 }
 
+// A cable is pulled and put in again: both ends know, and no flow is given up however long it took.
+// What was sent meanwhile is not charged as time-outs.
+void time_link_down(uint64_t seed, FILE* trace) {
+  for (const Duration length : {milliseconds(500), seconds(4), seconds(60)}) {
+    EngineProfile engines = plain_engine_profile(seed);
+    engines.profile.opens[0] = engines.profile.opens[1] = 3;
+    engines.profile.plan = send_plan(200, 500, true, EndAction::kNone, milliseconds(1));
+    engines.profile.run_min = length + seconds(3);
+    engines.profile.run_max = length + seconds(10);
+    using Kind = Absence::Kind;
+    engines.absences = {{0, milliseconds(30), length, Kind::kLink},
+                        {1, milliseconds(30), length, Kind::kLink}};
+    EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
+    Instant back;
+    Duration gone_on = Duration{-1};
+    run.on_start = [&](EngineRun* started) {
+      schedule_absences(started, engines);
+      started->clock().after(milliseconds(30) + length,
+                             [&back, started] { back = started->clock().now(); });
+    };
+    uint64_t seen = 0;
+    run.on_step = [&] {
+      if (back == Instant{} || gone_on.ns >= 0) return;
+      const uint64_t now = run.oracle().messages_received();
+      if (seen == 0) seen = now;
+      if (now > seen) gone_on = run.clock().now() - back;
+    };
+    const RunResult result = run.run();
+    SIM_CHECK(result.messages == 12 * 200, "link_down: %llu messages",
+              static_cast<Ull>(result.messages));
+    for (int i = 0; i < 2; i++) {
+      SIM_CHECK(read(run.host(i).counters().flows_timed_out) == 0,
+                "link_down: a flow was given up");
+      // Those of the first second, until it is known; then one each.
+      SIM_CHECK(read(run.host(i).counters().timeouts) <= 6 * 14, "link_down: %llu timeouts",
+                static_cast<Ull>(read(run.host(i).counters().timeouts)));
+    }
+    SIM_CHECK(gone_on.ns >= 0 && gone_on < milliseconds(1200), "link_down: went on after %lld us",
+              static_cast<long long>(gone_on.ns / 1000));
+  }
+}
+
+// A NIC that is reset again and again, at any moment of traffic.
+void time_nic_resets(uint64_t seed, FILE* trace) {
+  EngineProfile engines = plain_engine_profile(seed);
+  engines.profile.opens[0] = engines.profile.opens[1] = 4;
+  engines.profile.plan = send_plan(400, 3000, true, EndAction::kNone, microseconds(200));
+  engines.profile.run_min = seconds(4);
+  SimRandom random(seed);
+  for (int i = 0; i < 12; i++) {
+    engines.absences.push_back({static_cast<int>(random.below(2)),
+                                random.duration({}, milliseconds(80)) + milliseconds(200) * i,
+                                random.duration(milliseconds(1), milliseconds(400)),
+                                Absence::Kind::kReset});
+  }
+  EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
+  run.on_start = [&](EngineRun* started) { schedule_absences(started, engines); };
+  const RunResult result = run.run();
+  SIM_CHECK(result.messages == 16 * 400, "nic_resets: %llu messages",
+            static_cast<Ull>(result.messages));
+  SIM_CHECK(read(run.host(0).counters().nic_resets) + read(run.host(1).counters().nic_resets) == 12,
+            "nic_resets: not all were counted");
+}
+
 constexpr Scenario kScenarios[] = {
     {"time_clock_jumps_idle", time_clock_jumps_idle},
     {"time_clock_jumps_busy", time_clock_jumps_busy},
     {"time_stopped_one_second", time_stopped_one_second},
     {"time_stopped_long", time_stopped_long},
     {"time_looks_late", time_looks_late},
+    {"time_link_down", time_link_down},
+    {"time_nic_resets", time_nic_resets},
 };
 
 }  // namespace

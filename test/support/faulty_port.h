@@ -42,6 +42,8 @@ class FaultyPort final : public NicPort {
   bool arm_wake() override { return held_.empty() && port_->arm_wake(); }
   void disarm_wake() override { port_->disarm_wake(); }
   bool wake_is_reliable() const override { return port_->wake_is_reliable(); }
+  bool link_is_up() const override { return port_->link_is_up(); }
+  uint64_t resets() const override { return port_->resets(); }
   void service(NicCounters* counters) override { port_->service(counters); }
 
  private:

@@ -91,7 +91,14 @@ void SimPort::power_cycle() {
   tx_out_ = 0;
 }
 
+void SimPort::reset() {
+  for (RxSlot* slot : rx_ring_) rx_free_.push_back(slot);
+  rx_ring_.clear();
+  resets_++;
+}
+
 void SimPort::frame_arrived(std::span<const uint8_t> bytes) {
+  if (!link_is_up_) return;
   if (rx_ring_.size() >= facts_.rx_queue_depth || bytes.size() > facts_.mtu + kEthernet) {
     rx_missed_++;
     return;
@@ -162,6 +169,7 @@ void SimPort::put_on_wire(const TxFrame& frame) {
     SIM_CHECK(facts_.tx_checksum_offload, "port: asks for an offload that the NIC does not have");
     complete_checksums(bytes);
   }
+  if (!link_is_up_) return;
   if (is_udp(bytes))
     SIM_CHECK(frame_checksums_ok(bytes), "port: a frame leaves with a wrong checksum");
   out_->send(bytes);

@@ -26,6 +26,10 @@ class SimPort final : public NicPort {
   Instant tx_unblocked() { return out_->drained_to(facts_.tx_queue_depth / 2); }
   uint64_t rx_missed() const { return rx_missed_; }
   uint32_t tx_frames_out() const { return tx_out_; }
+  // Down: what is sent is lost, nothing comes in.
+  void set_link(bool is_up) { link_is_up_ = is_up; }
+  // As when a device is set up anew: its rings are empty.
+  void reset();
   void power_cycle();  // the engine died: frames it held are ours again
 
   const NicFacts& facts() const override { return facts_; }
@@ -36,7 +40,12 @@ class SimPort final : public NicPort {
   void tx_free(std::span<const TxFrame> frames) override;
   bool arm_wake() override { return rx_ring_.empty(); }
   void disarm_wake() override {}
-  void service(NicCounters* counters) override { counters->rx_missed = rx_missed_; }
+  bool link_is_up() const override { return link_is_up_; }
+  uint64_t resets() const override { return resets_; }
+  void service(NicCounters* counters) override {
+    counters->rx_missed = rx_missed_;
+    counters->resets = resets_;
+  }
 
  private:
   struct RxSlot {
@@ -59,6 +68,8 @@ class SimPort final : public NicPort {
   std::vector<TxSlot*> tx_free_;
   uint32_t tx_out_ = 0;
   uint64_t rx_missed_ = 0;
+  bool link_is_up_ = true;
+  uint64_t resets_ = 0;
 };
 
 // True if the IPv4 header's and the UDP checksum of a frame are right (a frame that is no IPv4 UDP:
