@@ -17,6 +17,8 @@ namespace mn::test {
 namespace {
 
 constexpr unsigned kWallClockMaxS = 120;  // of one run
+constexpr uint64_t kJobsMax = 256;
+constexpr uint64_t kSoakSeeds = 1000;  // of each job, between two lines of a soak
 constexpr uint64_t kTwiceEvery = 16;  // every so many seeds run twice and must leave the same trace
 
 const char* program = "";
@@ -52,6 +54,8 @@ void begin(uint64_t seed, const char* scenario) {
 
 struct Arguments {
   uint64_t first = 1, last = 0;
+  uint64_t soak = 0;  // messages
+  uint64_t jobs = 1;
   uint64_t fresh = 0;
   uint64_t seed = 1;
   bool one_seed = false, trace = false, list = false, keep_going = false;
@@ -83,6 +87,13 @@ bool parse(int argc, char** argv, Arguments* ret) {
       i++;
     } else if (std::strcmp(argument, "--fresh") == 0) {
       ret->fresh = std::strtoull(value, nullptr, 0);
+      i++;
+    } else if (std::strcmp(argument, "--soak") == 0) {
+      ret->soak = std::strtoull(value, nullptr, 0);
+      i++;
+    } else if (std::strcmp(argument, "--jobs") == 0) {
+      ret->jobs = std::strtoull(value, nullptr, 0);
+      if (ret->jobs == 0 || ret->jobs > kJobsMax) return false;
       i++;
     } else if (std::strcmp(argument, "--record") == 0) {
       ret->record = value;
@@ -126,13 +137,59 @@ int run_forked(uint64_t first, uint64_t last, RandomRun random_run) {
   return failures == 0 ? 0 : 1;
 }
 
-void run_range(uint64_t first, uint64_t last, RandomRun random_run) {
-  timespec before{}, after{};
-  clock_gettime(CLOCK_MONOTONIC, &before);
-  RunTotals totals;
-  for (uint64_t seed = first; seed <= last; seed++)
-    run_twice_and_compare(seed, random_run, &totals);
-  clock_gettime(CLOCK_MONOTONIC, &after);
+double seconds_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+void add(const RunTotals& some, RunTotals* totals) {
+  totals->messages += some.messages;
+  totals->bytes += some.bytes;
+  totals->events += some.events;
+  totals->packets += some.packets;
+  totals->lost += some.lost;
+  totals->virtual_ns += some.virtual_ns;
+}
+
+// The seeds of one of so many processes: each of them has every `jobs`th.
+void run_share(uint64_t first, uint64_t last, uint64_t jobs, RandomRun random_run,
+               RunTotals* totals) {
+  for (uint64_t seed = first; seed <= last; seed += jobs) {
+    run_twice_and_compare(seed, random_run, totals);
+  }
+}
+
+// False: a seed failed, and its process has said which.
+bool run_in_processes(uint64_t first, uint64_t last, uint64_t jobs, RandomRun random_run,
+                      RunTotals* totals) {
+  if (jobs == 1) {
+    run_share(first, last, 1, random_run, totals);
+    return true;
+  }
+  int pipes[2];
+  if (pipe(pipes) != 0) return false;
+  std::fflush(stdout);
+  for (uint64_t i = 0; i < jobs; i++) {
+    if (fork() != 0) continue;
+    RunTotals share;
+    run_share(first + i, last, jobs, random_run, &share);
+    _exit(write(pipes[1], &share, sizeof(share)) == sizeof(share) ? 0 : 1);  // whole: it is short
+  }
+  close(pipes[1]);
+  uint64_t good = 0;
+  RunTotals share;
+  while (read(pipes[0], &share, sizeof(share)) == sizeof(share)) {
+    add(share, totals);
+    good++;
+  }
+  close(pipes[0]);
+  while (wait(nullptr) > 0) {
+  }
+  return good == jobs;
+}
+
+void print_totals(uint64_t first, uint64_t last, const RunTotals& totals, double began) {
   std::printf(
       "seeds %llu..%llu: %llu messages, %llu bytes, %llu packets (%llu lost), %llu events, %.1f s "
       "simulated in %.1f s\n",
@@ -141,8 +198,31 @@ void run_range(uint64_t first, uint64_t last, RandomRun random_run) {
       static_cast<unsigned long long>(totals.bytes),
       static_cast<unsigned long long>(totals.packets), static_cast<unsigned long long>(totals.lost),
       static_cast<unsigned long long>(totals.events), static_cast<double>(totals.virtual_ns) / 1e9,
-      static_cast<double>(after.tv_sec - before.tv_sec) +
-          static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e9);
+      seconds_now() - began);
+  std::fflush(stdout);
+}
+
+int run_range(const Arguments& arguments, RandomRun random_run) {
+  const double began = seconds_now();
+  RunTotals totals;
+  if (!run_in_processes(arguments.first, arguments.last, arguments.jobs, random_run, &totals)) {
+    return 1;
+  }
+  print_totals(arguments.first, arguments.last, totals, began);
+  return 0;
+}
+
+// Seeds from the first on, until so many messages went from end to end.
+int run_soak(const Arguments& arguments, RandomRun random_run) {
+  const double began = seconds_now();
+  RunTotals totals;
+  for (uint64_t next = arguments.first; totals.messages < arguments.soak;) {
+    const uint64_t last = next + kSoakSeeds * arguments.jobs - 1;
+    if (!run_in_processes(next, last, arguments.jobs, random_run, &totals)) return 1;
+    print_totals(arguments.first, last, totals, began);
+    next = last + 1;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -153,8 +233,9 @@ int sim_main(int argc, char** argv, RandomRun random_run,
   Arguments arguments;
   if (!parse(argc, argv, &arguments)) {
     std::fprintf(stderr,
-                 "usage: %s --seeds A..B | --fresh N | --seed N | --scenario NAME|all | --list "
-                 "[--trace] [--record FILE] [--keep-going]\n",
+                 "usage: %s --seeds A..B | --fresh N | --soak MESSAGES [--seeds A..A] | --seed N | "
+                 "--scenario NAME|all | --list [--jobs N] [--trace] [--record FILE] "
+                 "[--keep-going]\n",
                  program);
     return 2;
   }
@@ -219,8 +300,8 @@ int sim_main(int argc, char** argv, RandomRun random_run,
     arguments.last = first + arguments.fresh - 1;
   }
   if (arguments.keep_going) return run_forked(arguments.first, arguments.last, random_run);
-  run_range(arguments.first, arguments.last, random_run);
-  return 0;
+  if (arguments.soak > 0) return run_soak(arguments, random_run);
+  return run_range(arguments, random_run);
 }
 
 }  // namespace mn::test

@@ -4,6 +4,8 @@
 //
 //   transport_sim --seeds A..B       random runs from fixed seeds
 //   transport_sim --fresh N          N random runs from seeds of the clock, printed
+//   transport_sim --soak MESSAGES    random runs from --seeds on, until so many messages arrived
+//                                    (all three: in --jobs N processes)
 //   transport_sim --seed N [--trace] one run, and everything that happens in it; with --record FILE
 //   also
 //                                    what the transports say, for machnetctl trace --print FILE
