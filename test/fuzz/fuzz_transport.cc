@@ -354,6 +354,9 @@ class Model {
     std::vector<uint8_t> bytes(wire::kHeaderSize + wire::kSackRangeSize * ranges.size());
     wire::encode_packet_header(h, ranges, bytes);
     bytes.insert(bytes.end(), packet.payload.begin(), packet.payload.end());
+    if ((what & 0x80) != 0 && !packet.payload.empty()) {  // options of a handshake, table of a bundle
+      bytes[bytes.size() - packet.payload.size() + in.byte() % packet.payload.size()] = in.byte();
+    }
     sent.bytes = std::move(bytes);
     arrive(side, sent);
   }
