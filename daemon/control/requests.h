@@ -9,13 +9,14 @@
 
 #include "control/channel_registry.h"
 #include "control/outcome.h"
+#include "control/trace_desk.h"
 #include "ipc/control_protocol.h"
 
 namespace mn::control {
 
 class Requests {
  public:
-  explicit Requests(ChannelRegistry* registry) : registry_(registry) {}
+  explicit Requests(ChannelRegistry* registry) : registry_(registry), traces_(registry) {}
 
   using ConnectDone = std::function<void(const Outcome&, const ipc::FlowInfo&)>;
   using StatsDone = std::function<void(const Outcome&, const ipc::FlowStats&)>;
@@ -29,6 +30,8 @@ class Requests {
   void connect(ChannelId id, const ipc::ConnectRequest& request, ConnectDone done);
   void flow_stats(ChannelId id, const ipc::FlowQuery& query, StatsDone done);
 
+  TraceDesk& traces() { return traces_; }
+
   // ENOENT past the last one.
   Outcome nic_info(uint32_t index, ipc::NicInfo* ret_info) const;
   Outcome channel_info(uint32_t index, ipc::ChannelStatus* ret_status) const;
@@ -40,6 +43,7 @@ class Requests {
                      const Done& done);
 
   ChannelRegistry* registry_;
+  TraceDesk traces_;
 };
 
 }  // namespace mn::control

@@ -26,6 +26,7 @@ Session::Session(UniqueFd fd, Peer peer, const SessionContext& context)
     : fd_(std::move(fd)), peer_(std::move(peer)), context_(context) {}
 
 Session::~Session() {
+  if (traces_) context_.requests->traces().stop(this);
   if (channel_ != 0) context_.registry->remove(channel_);
 }
 
@@ -81,6 +82,8 @@ void Session::on_message(const ControlMessage& message) {
     case ipc::kControlCounters:
     case ipc::kControlChannelInfo:
       return on_information(message);
+    case ipc::kControlTrace:
+      return on_trace(message.trace);
     case ipc::kControlListen:
     case ipc::kControlUnlisten:
     case ipc::kControlConnect:
@@ -180,6 +183,24 @@ void Session::on_information(const ControlMessage& message) {
   reply(answer);
 }
 
+// What flows of others do is not for everybody who may send messages.
+void Session::on_trace(const ipc::TraceRequest& request) {
+  if (peer_.uid != 0 && peer_.uid != geteuid()) {
+    return reply({EACCES, "only root may trace the flows of others"});
+  }
+  if (traces_) return reply({EBUSY, "this session traces already"});
+  traces_ = true;
+  context_.requests->traces().start(
+      this, request,
+      later([](Session* self, const Outcome& outcome, const ipc::TraceInfo& info, int fd) {
+        self->traces_ = outcome.ok();
+        if (!outcome.ok()) return self->reply(outcome);
+        ControlMessage answer{};
+        answer.trace_info = info;
+        self->reply(answer, std::span(&fd, 1));
+      }));
+}
+
 void Session::on_channel_request(const ControlMessage& message) {
   if (state_ != State::kAttached) {
     return reply(Outcome{ENOTCONN, "there is no channel; attach first"});
@@ -270,6 +291,7 @@ void Session::on_hang_up() { end("it closed the connection", false); }
 void Session::end(const std::string& reason, bool is_fault) {
   if (ended()) return;
   state_ = State::kEnded;
+  if (std::exchange(traces_, false)) context_.requests->traces().stop(this);
   if (channel_ != 0) context_.registry->remove(channel_);
   context_.host->on_end(this, reason, is_fault);  // which still sees whose channel it was
   channel_ = 0;

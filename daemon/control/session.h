@@ -76,6 +76,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void on_attached(const Outcome& outcome);
   void on_detach();
   void on_information(const ipc::ControlMessage& message);
+  void on_trace(const ipc::TraceRequest& request);
   void on_channel_request(const ipc::ControlMessage& message);
 
   // Answers what just came and ends the session.
@@ -98,6 +99,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const Peer peer_;
   const SessionContext context_;
   State state_ = State::kHello;
+  bool traces_ = false;           // the desk knows this session
   bool busy_ = false;             // a request is being worked on
   bool paused_ = false;           // and nothing is read meanwhile
   ipc::ControlHeader request_{};  // its header

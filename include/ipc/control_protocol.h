@@ -30,7 +30,9 @@ enum ControlType : uint16_t {
   kControlNicInfo = 8,    // IndexQuery; reply: NicInfo; ENOENT past the last one
   kControlCounters = 9,   // reply: CountersInfo; descriptor: counters page, read-only
   kControlChannelInfo =
-      10,  // IndexQuery (for machnetctl); reply: ChannelStatus; ENOENT past the last
+      10,              // IndexQuery (for machnetctl); reply: ChannelStatus; ENOENT past the last
+  kControlTrace = 11,  // TraceRequest; reply: TraceInfo; descriptor: the ring (trace.h), read-only.
+                       // Root's only; one for each session and engine, until the session ends
 };
 
 constexpr uint32_t kDetachLingerMs = 1000;
@@ -126,6 +128,20 @@ struct CountersInfo {
   uint64_t memory_size;  // of the page; layout in shm_counters.h
 };
 
+struct TraceRequest {  // fields that are 0 fit every flow. Host byte order.
+  uint32_t engine;
+  uint32_t local_ip, remote_ip;
+  uint16_t local_port, remote_port;
+};
+
+struct TraceInfo {
+  uint64_t memory_size;
+  uint32_t capacity;  // records
+  uint32_t reserved;
+  int64_t clock_ns;  // the clock of the records, and the wall clock at the same time
+  int64_t wall_clock_ns;
+};
+
 constexpr uint32_t kReasonMax = 160;
 
 struct ControlMessage {
@@ -144,6 +160,8 @@ struct ControlMessage {
     NicInfo nic;
     ChannelStatus channel_status;
     CountersInfo counters;
+    TraceRequest trace;
+    TraceInfo trace_info;
   };
   char reason[kReasonMax];  // replies with error != 0: why, zero-terminated
 };

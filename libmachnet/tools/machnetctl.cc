@@ -17,6 +17,7 @@
 #include "ipc/shm_counters.h"
 #include "libmachnet/control_client.h"
 #include "libmachnet/tools/flags.h"
+#include "libmachnet/tools/trace.h"
 
 namespace {
 
@@ -251,12 +252,21 @@ int main(int argc, char** argv) {
   bool json = false, all = false, version = false, help = false;
   mn::tools::FlagSet flags;
   flags.add_text("socket", &socket, "the service's socket, if not the usual one");
-  flags.add_switch("json", &json, "print JSON, every counter included");
-  flags.add_switch("all", &all, "print the counters that are 0, too");
+  flags.add_switch("json", &json,
+                   "print JSON, every counter included; trace: an object for each line");
+  flags.add_switch("all", &all, "print the counters that are 0, too; trace: every flow");
   flags.add_switch("version", &version, "print the version");
   flags.add_switch("help", &help, "print this");
-  // The one command there is may be named.
-  if (argc > 1 && strcmp(argv[1], "status") == 0) {
+  mn::tools::TraceOptions trace;
+  std::string print;
+  flags.add_text("nic", &trace.nic, "trace: of this NIC, if not of the first");
+  flags.add_text("local", &trace.local, "trace: flows of this ADDRESS, ADDRESS:PORT or :PORT");
+  flags.add_text("remote", &trace.remote, "trace: flows to this ADDRESS, ADDRESS:PORT or :PORT");
+  flags.add_seconds("seconds", &trace.seconds, "trace: for so long; else until Ctrl-C");
+  flags.add_text("output", &trace.output, "trace: into this file");
+  flags.add_text("print", &print, "trace: show this file");
+  const bool is_trace = argc > 1 && strcmp(argv[1], "trace") == 0;
+  if (is_trace || (argc > 1 && strcmp(argv[1], "status") == 0)) {
     argv[1] = argv[0];
     argv++;
     argc--;
@@ -267,7 +277,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (help) {
-    printf("usage: machnetctl [status] [--socket PATH] [--json] [--all]\n");
+    printf(
+        "usage: machnetctl [status] [--socket PATH] [--json] [--all]\n"
+        "       machnetctl trace --all|--local ENDPOINT|--remote ENDPOINT [--nic NAME] [--seconds "
+        "N]\n"
+        "                  [--socket PATH] --output FILE\n"
+        "       machnetctl trace --print FILE [--json]\n");
     flags.print_help(stdout);
     return 0;
   }
@@ -276,6 +291,15 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (!socket.empty()) setenv(ipc::kSocketEnvironment, socket.c_str(), 1);
+  if (is_trace) {
+    if (!print.empty()) return mn::tools::trace_print(print, json);
+    trace.all = all;
+    if (trace.output.empty()) {
+      fprintf(stderr, "machnetctl: trace needs --output FILE, or --print FILE\n");
+      return 2;
+    }
+    return mn::tools::trace_record(trace);
+  }
   Status status;
   if (!read_status(&status)) return 1;
   if (json) {

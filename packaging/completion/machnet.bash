@@ -16,7 +16,7 @@ _machnet() {
   local program=$1 word=$2 before=$3 commands= command= i
   COMPREPLY=()
   case $before in
-    --config | --socket)
+    --config | --socket | --output | --print)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       return ;;
@@ -32,7 +32,7 @@ _machnet() {
   fi
   case ${program##*/} in
     machnet-nic) commands="list bind unbind status" ;;
-    machnetctl) commands="status" ;;
+    machnetctl) commands="status trace" ;;
     *) return ;;
   esac
   for ((i = 1; i < COMP_CWORD; i++)); do

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Scenarios whose cable is watched: what Wireshark's dissector says is what happened."""
+import json
 import os
 import random
 import signal
@@ -7,7 +8,7 @@ import time
 
 import wire
 from capture import Capture, dissect, forget, numbers, tshark, write_capture
-from harness import Bed, Process, check, say, scenarios
+from harness import Bed, Process, check, patience, say, scenarios
 from scenarios_traffic import result, server_result
 
 SCENARIOS, scenario = scenarios()
@@ -139,6 +140,61 @@ def dissected_capture(build, mode):
     check(any(p["expert.window_probe"] for p in flow[5004]), "no probe of the closed window")
     check(any(p["expert.reset"] for p in only(flow[5004], type=wire.RESET)), "no reset")
     forget(path)
+    bed.finish()
+
+
+def after(records, start, **wanted):
+    """The index of the first record from `start` on with these values; None: there is none."""
+    for index in range(start, len(records)):
+        if all(records[index][key] == value for key, value in wanted.items()):
+            return index
+    return None
+
+
+@scenario()
+def traced_losses(build, mode):
+    """machnetctl trace of a flow over a lossy cable: what was lost, sent again, and acknowledged at last."""
+    bed = Bed(build, mode, drop=30_000)
+    tool, path = build.tool("machnetctl"), "/tmp/flows.trace"
+    server = bed.b.server(port=5002, size=20000)
+    tracing = bed.a.run([tool, "trace", "--remote", f"{bed.b.address}:5002", "--output", path])
+    deadline = time.monotonic() + patience(5)
+    while not os.path.exists(path):
+        check(time.monotonic() < deadline, f"no trace:\n{tracing.tail()}")
+        time.sleep(0.01)
+    second = bed.a.run([tool, "trace", "--all", "--output", "/tmp/second"])
+    check("somebody else traces" in second.expect_exit(1, 5), f"a second one:\n{second.tail()}")
+    result(bed.a.app("ping", remote=bed.b.address, port=5002, size=20000, window=4, count=300))
+    other = bed.b.server(port=5003)
+    result(bed.a.app("ping", remote=bed.b.address, port=5003, size=40, window=4, count=100))
+    tracing.signal(signal.SIGINT)
+    count = tracing.expect(r"^(\d+) records, 0 lost$")
+    tracing.expect_exit(0, 5)
+    shown = bed.a.run([tool, "trace", "--print", path])
+    check(f"-{bed.b.address}:5002 resent" in shown.expect_exit(0, 10), f"as text:\n{shown.tail()}")
+    shown = bed.a.run([tool, "trace", "--print", path, "--json"])
+    records = [json.loads(line) for line in shown.expect_exit(0, 10).splitlines()]
+    check(len(records) == int(count[1]), f"{len(records)} records shown of {count[1]}")
+    check({r["name"].split("-")[1] for r in records} == {f"{bed.b.address}:5002"}, "flows that nobody asked for")
+    check(all(a["time_ns"] <= b["time_ns"] for a, b in zip(records, records[1:])), "time goes back")
+    check(abs(records[-1]["wall_ns"] / 1e9 - time.time()) < patience(60), "the wall clock is wrong")
+    check(sum(r["kind"] == "queued" and r["detail"] == 1 for r in records) == 300,
+          "not every message was queued")
+    check(sum(r["kind"] == "state" and r["detail"] == "dead" for r in records) == 1, "the flow's end is missing")
+    losses = [i for i, r in enumerate(records) if r["kind"] == "lost"]
+    for index in losses:
+        seq = records[index]["seq"]
+        again = after(records, index, kind="resent", seq=seq)
+        check(again is not None, f"lost and not sent again: {records[index]}")
+        check(after(records, again, kind="sent", seq=seq, detail="data") is not None, f"{records[again]}")
+        check(any(r["kind"] == "received" and 0 < (r["ack"] - seq) % 2**32 < 2**31 for r in records[again:]),
+              f"sent again and not acknowledged: {records[again]}")
+    check(len(losses) > 5, f"{len(losses)} losses at 3 % loss")
+    check(after(records, 0, kind="rtt") and after(records, 0, kind="armed"), "no round trips, no timers")
+    say(f"{len(records)} records, {len(losses)} losses")
+    for process in (server, other):
+        server_result(process)
+    os.unlink(path)
     bed.finish()
 
 

@@ -52,7 +52,7 @@ void hello__other_version_is_refused(void** state) {
 
 void hello__comes_first_and_once(void** state) {
   ControlBench* bench = bench_of(state);
-  for (uint16_t type = 2; type <= 10; type++) {
+  for (uint16_t type = 2; type <= 11; type++) {
     Client* client = bench->connect();
     bench->send(client, type);
     assert_refused(bench, client, EPROTO);
@@ -91,7 +91,7 @@ void message__garbage_is_refused(void** state) {
     message.header = {ipc::kControlMagic, ipc::kControlNicInfo, 0, 1, 0};
     if (kind == 0) message.header.magic = 1;
     if (kind == 1) message.header.type = 0;
-    if (kind == 2) message.header.type = 11;
+    if (kind == 2) message.header.type = 99;
     if (kind == 3) message.header.reserved = 1;
     if (kind == 4) message.header.error = 5;
     bench->send(client, &message, sizeof(message));
@@ -335,6 +335,44 @@ void deny__answers_the_first_request(void** state) {
   assert_refused(bench, client, EACCES);
 }
 
+int trace(ControlBench* bench, Client* client, uint32_t engine, size_t* ret_descriptors = nullptr) {
+  ControlMessage message{};
+  message.trace = {.engine = engine, .local_ip = 0, .remote_ip = 0, .local_port = 7, .remote_port = 0};
+  return bench->request(client, ipc::kControlTrace, &message, ret_descriptors);
+}
+
+void trace__is_for_root(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->connect(1000);
+  bench->hello(client);
+  assert_int_equal(trace(bench, client, 0), EACCES);
+  assert_int_equal(bench->engines[0]->count(EngineCommand::Kind::kTrace), 0);
+}
+
+void trace__one_for_each_engine_until_the_session_ends(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* first = bench->connect(0);
+  Client* second = bench->connect(0);
+  bench->hello(first);
+  bench->hello(second);
+  size_t descriptors = 0;
+  assert_int_equal(trace(bench, first, 0, &descriptors), 0);
+  assert_int_equal(descriptors, 1);
+  const EngineCommand& begun = bench->engines[0]->seen.back();
+  assert_true(begun.kind == EngineCommand::Kind::kTrace && begun.ring != nullptr);
+  assert_int_equal(begun.tuple.local_port, 7);
+  assert_int_equal(begun.ring->magic, ipc::kTraceMagic);
+  assert_int_equal(begun.ring_capacity, begun.ring->capacity);
+  assert_int_equal(trace(bench, first, 1), EBUSY);
+  assert_int_equal(trace(bench, second, 0), EBUSY);
+  assert_int_equal(trace(bench, second, 9), ENOENT);
+  bench->close(first);
+  bench->pump();
+  assert_null(bench->engines[0]->seen.back().ring);
+  assert_int_equal(trace(bench, second, 0), 0);
+  assert_non_null(bench->engines[0]->seen.back().ring);
+}
+
 }  // namespace
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -363,6 +401,8 @@ int main() {
       TEST(detach__says_when_a_peer_lingers),
       TEST(information__ends_with_enoent),
       TEST(deny__answers_the_first_request),
+      TEST(trace__is_for_root),
+      TEST(trace__one_for_each_engine_until_the_session_ends),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
