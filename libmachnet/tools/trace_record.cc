@@ -82,13 +82,12 @@ bool copy_records(ControlClient* client, const ipc::TraceRing* ring, uint32_t ca
   uint64_t next = 0;
   for (bool last = false; !last;) {
     last = stopped != 0 || now_ns() >= end || client->poll_alive() != 0;
-    uint64_t lost = 0;
-    while (const uint32_t count =
-               ipc::trace_read(ring, capacity, &next, records.data(), kReadAtOnce, &lost)) {
+    for (uint32_t count = kReadAtOnce; count == kReadAtOnce;) {  // else a busy service kept us here
+      uint64_t lost = 0;
+      count = ipc::trace_read(ring, capacity, &next, records.data(), kReadAtOnce, &lost);
       *ret_lost += lost;
       *ret_count += count;
       if (fwrite(records.data(), sizeof(records[0]), count, file) != count) return false;
-      if (count < kReadAtOnce) break;  // or a busy service would keep us here past the end
     }
     const timespec pause{0, kReadEveryNs};
     if (!last) nanosleep(&pause, nullptr);

@@ -37,7 +37,8 @@ FlowTrace* FlowTrace::current() { return current_trace.get(); }
 void FlowTrace::save() {
   ipc::TraceRecord records[256];
   uint64_t lost = 0;
-  while (const uint32_t count = trace_read(ring_, kCapacity, &next_, records, 256, &lost)) {
+  for (uint32_t count = 256; count == 256;) {
+    count = trace_read(ring_, kCapacity, &next_, records, 256, &lost);
     lost_ += lost;
     fwrite(records, sizeof(records[0]), count, file_);
   }
