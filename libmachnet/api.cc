@@ -241,7 +241,11 @@ MN_API int machnet_sendmmsg(const void* channel, const MachnetMsgHdr_t* msghdr_i
   int sent = 0;
   for (; sent < vlen; sent++) {
     Lane* lane;
+    const client::FlowState* before = c->last_state;
     if (client::send_pieces(c, msghdr_iovec[sent], &lane) != 0) break;
+    // Flows take turns: the next message is likely of another one, too.
+    if (c->last_state != before && sent + 1 < vlen)
+      c->map.prefetch(msghdr_iovec[sent + 1].flow_info);
     lanes |= 1u << lane->index;
   }
   const int error = errno;

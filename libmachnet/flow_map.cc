@@ -44,6 +44,11 @@ FlowState* FlowMap::find(const MachnetFlow_t& flow) const {
   return number == 0 ? nullptr : &flows_[number - 1];
 }
 
+void FlowMap::prefetch(const MachnetFlow_t& flow) const {
+  const uint32_t number = entries_[hash_of(flow) & mask_].number;
+  if (number != 0) __builtin_prefetch(&flows_[number - 1]);
+}
+
 void FlowMap::insert(FlowState* state) {
   const uint32_t hash = hash_of(state->local);
   entries_[locate(state->local, hash)] = Entry{hash, static_cast<uint32_t>(state - flows_) + 1};

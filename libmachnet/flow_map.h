@@ -26,6 +26,8 @@ class FlowMap {
   void destroy();
 
   FlowState* find(const MachnetFlow_t& flow) const;
+  // Starts loading what find is likely to find.
+  void prefetch(const MachnetFlow_t& flow) const;
   // By state->local. Replaces an entry of the same tuple (an ended flow that nobody has forgotten
   // yet).
   void insert(FlowState* state);

@@ -162,12 +162,14 @@ bool take(Channel* c, Lane* lane, const ipc::Item16& item) {
   }
 }
 
-// Starts loading the bytes of the entry after the one at hand.
+// Starts loading the bytes and the flow of the entry after the one at hand.
 void prefetch_next(const Lane& lane) {
   ipc::Consumer16 ahead = lane.deliver;
   ipc::Item16 item;
   if (!ahead.pop(&item) || item.b >= lane.rx_buffers) return;
   __builtin_prefetch(lane.rx_data + size_t{item.b} * lane.buffer_size);
+  const uint32_t slot = ipc::flow_ref_slot(item.a);
+  if (slot < lane.flow_slots) __builtin_prefetch(&lane.flows[slot]);
 }
 
 }  // namespace

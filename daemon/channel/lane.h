@@ -40,6 +40,14 @@ class Lane final : public transport::MessageStore {
   // entries of ended flows are skipped between two answers of false: an application that never
   // stops writing them, alone or between good ones, does not hold the engine.
   bool next_submission(Submission* ret_submission);
+  // What the entry after the next one is likely to name; 0: it is not there. Nothing is checked or
+  // taken: good for prefetching only.
+  uint32_t handle_ahead() const {
+    uint32_t flow = 0;
+    if (!submit_.peek_second(&flow)) return 0;
+    const uint32_t slot = ipc::flow_ref_slot(flow);
+    return slot < shape_.flow_slots ? slots_.data()[slot].handle : 0;
+  }
   // Takes back what the application released, at most `budget` entries; returns how many.
   uint32_t take_releases(uint32_t budget);
   bool has_input() const { return !submit_.empty() || !release_.empty(); }

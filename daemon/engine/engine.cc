@@ -187,8 +187,13 @@ size_t Engine::read_lane(Instant now, Lane* lane) {
   if (work > 0) transport_.on_store_space(now, lane);
   const uint64_t stale_before = lane->stale_submits();
   Submission submission;
+  uint32_t last = 0;
   for (uint32_t i = 0; i < kSubmissionsPerPoll && lane->next_submission(&submission); i++) {
     work++;
+    if (submission.handle != last) {  // flows take turns: the next one is likely another, too
+      last = submission.handle;
+      if (const uint32_t ahead = lane->handle_ahead()) transport_.prefetch_flow(ahead);
+    }
     if (submission.kind == Submission::Kind::kClose) {
       transport_.close(now, submission.handle);
     } else if (transport_.send(now, submission.handle, submission.buffer, submission.length,

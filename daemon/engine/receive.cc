@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A packet's way in: port, frame, host or transport. What fails a check is dropped and counted.
+#include <algorithm>
+#include <cstring>
+
 #include "engine/engine.h"
+#include "wire/bytes.h"
 #include "wire/frame.h"
 
 namespace mn {
@@ -31,6 +35,21 @@ bool opens_flow(std::span<const uint8_t> packet) {
   return !packet.empty() && (packet[0] & 0x0f) == static_cast<uint8_t>(wire::PacketType::kOpen);
 }
 
+// Asks for the entry in the table of the flow that a frame looks like belonging to, if that is
+// another one than the frame before has: two frames ahead; its flow is asked for one frame ahead,
+// so that neither is waited for, however many flows there are. 0: nothing to ask for.
+uint32_t prefetch_table(const transport::Transport& transport, const RxFrame& before,
+                        const RxFrame& frame) {
+  constexpr size_t kAddresses = wire::kEthernetSize + 12;  // of IPv4 without options, then ports
+  if (frame.length < wire::kUdpPayloadOffset || before.length < wire::kUdpPayloadOffset) return 0;
+  const uint8_t* at = frame.data + kAddresses;
+  if (memcmp(at, before.data + kAddresses, 12) == 0) return 0;
+  return transport.prefetch_table({.local_ip = wire::load_be32(at + 4),
+                                   .remote_ip = wire::load_be32(at),
+                                   .local_port = wire::load_be16(at + 10),
+                                   .remote_port = wire::load_be16(at + 8)});
+}
+
 }  // namespace
 
 size_t Engine::receive(Instant now) {
@@ -38,10 +57,14 @@ size_t Engine::receive(Instant now) {
   const size_t n = port_->rx_burst(frames);
   if (n == 0) return 0;
   uint64_t bytes = 0;
+  for (size_t i = 0; i < std::min<size_t>(n, 3); i++) __builtin_prefetch(frames[i].data);
+  uint32_t hash = n > 1 ? prefetch_table(transport_, frames[0], frames[1]) : 0;
   for (size_t i = 0; i < n; i++) {
     if (i + 1 < n) {
-      __builtin_prefetch(frames[i + 1].data);
       __builtin_prefetch(frames[i + 1].data + 64);
+      if (hash != 0) transport_.prefetch_of(hash);
+      if (i + 2 < n) hash = prefetch_table(transport_, frames[i + 1], frames[i + 2]);
+      if (i + 3 < n) __builtin_prefetch(frames[i + 3].data);
     }
     bytes += frames[i].length;
     receive_frame(now, frames[i]);

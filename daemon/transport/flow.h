@@ -81,6 +81,7 @@ struct alignas(64) Flow {
 
   // ---- Identity and receiving: what a packet of data touches
   FourTuple tuple;
+  uint32_t path = 0;
   uint32_t handle = 0;
   uint32_t tag_local = 0;  // what the peer must put into its packets
   uint32_t tag_remote = 0;
@@ -168,8 +169,7 @@ struct alignas(64) Flow {
   Link event_link;
   uint64_t cookie = 0;       // of the request that opened it
   uint64_t open_cookie = 0;  // the acceptor wants it back in kOpen
-  uint32_t path = 0;
-  Instant hole_since;  // rx_next waits for a packet while later ones are here
+  Instant hole_since;        // rx_next waits for a packet while later ones are here
   Instant born_at;
   Instant progress_at;  // closing: an ack moved tx_first, or the close was asked for
   Instant probed_at;    // keep-alive
@@ -181,6 +181,13 @@ struct alignas(64) Flow {
   bool limit_shut() const { return tx_limit - tx_first <= 0; }
 };
 static_assert(sizeof(Flow) < 1024, "memory of an idle flow");
+
+// What a message, sent or received, touches: everything before the cold fields. Asked for together,
+// the lines come in the time of one, wherever among thousands of flows this one was.
+inline void prefetch(const Flow* flow) {
+  const auto* bytes = reinterpret_cast<const char*>(flow);
+  for (size_t at = 0; at < offsetof(Flow, store_link); at += 64) __builtin_prefetch(bytes + at);
+}
 
 constexpr uint16_t window_slot(Seqno s) { return s.value & (kWindowSlots - 1); }
 constexpr uint32_t block_slot(Seqno s) { return (s.value / kBlockRecords) & (kWindowBlocks - 1); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // FlowTable: which flow has a four-tuple. Fixed capacity, at most half full, open addressing with
-// linear probing and no tombstones. The hash is keyed: who opens flows cannot aim at one chain.
-// Owns no flow; one thread.
+// linear probing and no tombstones; an entry is a hash and an index, eight to a cache line. The
+// hash is keyed: who opens flows cannot aim at one chain. Owns no flow; one thread.
 #pragma once
 
 #include <bit>
@@ -15,8 +15,10 @@ namespace mn::transport {
 
 class FlowTable {
  public:
-  FlowTable(uint32_t flows_max, uint64_t key0, uint64_t key1)
-      : slots_(std::bit_ceil(size_t{flows_max} * 2)),
+  // Of elements of the array at `flows`.
+  FlowTable(Flow* flows, uint32_t flows_max, uint64_t key0, uint64_t key1)
+      : flows_(flows),
+        slots_(std::bit_ceil(size_t{flows_max} * 2)),
         mask_(static_cast<uint32_t>(slots_.size() - 1)),
         key0_(key0 | 1),
         key1_(key1) {}
@@ -34,10 +36,18 @@ class FlowTable {
 
   Flow* find(const FourTuple& tuple, uint32_t hash) const {
     for (uint32_t i = hash & mask_;; i = (i + 1) & mask_) {
-      const Slot& slot = slots_.data()[i];
-      if (slot.flow == nullptr) return nullptr;
-      if (slot.hash == hash && slot.flow->tuple == tuple) return slot.flow;
+      const Slot slot = slots_.data()[i];
+      if (slot.number == 0) return nullptr;
+      if (slot.hash != hash) continue;
+      Flow* flow = flow_of(slot);
+      transport::prefetch(flow);
+      if (flow->tuple == tuple) return flow;
     }
+  }
+  // The flow that `hash` most likely leads to, without touching it; nullptr: none.
+  const Flow* guess(uint32_t hash) const {
+    const Slot slot = slots_.data()[hash & mask_];
+    return slot.number == 0 ? nullptr : flow_of(slot);
   }
   Flow* find(const FourTuple& tuple) const { return find(tuple, hash(tuple)); }
 
@@ -45,26 +55,25 @@ class FlowTable {
     MN_ASSERT(size_ < slots_.size() / 2);
     const uint32_t h = hash(flow->tuple);
     uint32_t i = h & mask_;
-    while (slots_[i].flow != nullptr) i = (i + 1) & mask_;
-    slots_[i].flow = flow;
-    slots_[i].hash = h;
+    while (slots_[i].number != 0) i = (i + 1) & mask_;
+    slots_[i] = {h, static_cast<uint32_t>(flow - flows_) + 1};
     size_++;
   }
 
   void remove(Flow* flow) {
     uint32_t hole = hash(flow->tuple) & mask_;
-    while (slots_[hole].flow != flow) {
-      MN_ASSERT(slots_[hole].flow != nullptr);
+    while (flow_of(slots_[hole]) != flow) {
+      MN_ASSERT(slots_[hole].number != 0);
       hole = (hole + 1) & mask_;
     }
     // Close the gap: an entry moves back if its own place is not between the hole and itself.
-    for (uint32_t i = (hole + 1) & mask_; slots_[i].flow != nullptr; i = (i + 1) & mask_) {
+    for (uint32_t i = (hole + 1) & mask_; slots_[i].number != 0; i = (i + 1) & mask_) {
       const uint32_t home = slots_[i].hash & mask_;
       if (((i - home) & mask_) < ((i - hole) & mask_)) continue;
       slots_[hole] = slots_[i];
       hole = i;
     }
-    slots_[hole].flow = nullptr;
+    slots_[hole].number = 0;
     size_--;
   }
 
@@ -72,9 +81,12 @@ class FlowTable {
 
  private:
   struct Slot {
-    Flow* flow;
     uint32_t hash;
+    uint32_t number;  // of the flow, from 1; 0: empty
   };
+  Flow* flow_of(Slot slot) const { return flows_ + (slot.number - 1); }
+
+  Flow* flows_;
   FixedArray<Slot> slots_;
   uint32_t mask_;
   uint32_t size_ = 0;

@@ -153,6 +153,7 @@ bool choose_lost(Core& core, Flow& flow, Seqno* ret_s) {
 }  // namespace
 
 void enqueue(Core& core, Flow& flow, BufferIndex buffer, uint16_t length, bool last_segment) {
+  __builtin_prefetch(&flow.tx_blocks[block_slot(flow.tx_next)]);
   flow.chunks[buffer] = {.next = kNoBuffer, .length = length, .last_segment = last_segment};
   if (flow.queue_head == kNoBuffer) {
     flow.queue_head = buffer;

@@ -118,6 +118,24 @@ void Transport::on_store_space(Instant, MessageStore* store) {
   if (state.starved_count > 0) on_space(*core_, state);
 }
 
+// ---- Ahead of time -----------------------------------------------------------------------------
+
+uint32_t Transport::prefetch_table(const FourTuple& tuple) const {
+  const uint32_t hash = core_->table.hash(tuple);
+  core_->table.prefetch(hash);
+  return hash;
+}
+
+void Transport::prefetch_of(uint32_t table_hash) const {
+  const Flow* flow = core_->table.guess(table_hash);
+  if (flow != nullptr) prefetch(flow);
+}
+
+void Transport::prefetch_flow(FlowHandle flow) const {
+  const uint32_t index = flow & 0xffff;
+  if (index < core_->flows_touched) prefetch(core_->flow_at(index));
+}
+
 // ---- Inputs ------------------------------------------------------------------------------------
 
 // A packet for an established flow, tag checked.

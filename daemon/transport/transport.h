@@ -150,6 +150,12 @@ class Transport {
   // a larger one.
   void on_store_space(Instant now, MessageStore* store);
 
+  // ---- Ahead of time: asks for the memory that a call for the same flow will touch. For bursts:
+  // first for each of the next packets or sends, then the calls. No effect on anything else.
+  uint32_t prefetch_table(const FourTuple& tuple) const;  // returns what prefetch_of wants
+  void prefetch_of(uint32_t table_hash) const;            // the flow; a while after prefetch_table
+  void prefetch_flow(FlowHandle flow) const;
+
   // ---- Inputs
   // `tuple` as this host sees it (local = the packet's destination). `path`: the caller's word for
   // where it came from, becomes the path of a flow that it opens.

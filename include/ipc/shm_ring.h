@@ -52,6 +52,7 @@ class RingCursor {
   explicit RingCursor(uint32_t capacity) : mask_(capacity - 1) {}
 
   uint32_t index() const { return position_ & mask_; }
+  uint32_t index_after() const { return (position_ + 1) & mask_; }
   uint32_t phase() const { return phase_; }
   void advance() {
     position_++;
@@ -90,6 +91,17 @@ class Consumer16 {
   Consumer16(Entry16* entries, uint32_t capacity) : entries_(entries), cursor_(capacity) {}
 
   bool empty() const { return (load_word() & kPhaseBit) != cursor_.phase(); }
+
+  // `a` of the entry after the next one. False: it is not there, or stands at the ring's start.
+  bool peek_second(uint32_t* ret_a) const {
+    const uint32_t at = cursor_.index_after();
+    const Entry16& entry = entries_[at];
+    // As in load_word.
+    const uint32_t word = entry.word.load(std::memory_order_acquire);
+    if (at == 0 || (word & kPhaseBit) != cursor_.phase()) return false;
+    *ret_a = entry.a.load(std::memory_order_relaxed);
+    return true;
+  }
 
   bool pop(Item16* ret_item) {
     const uint32_t word = load_word();

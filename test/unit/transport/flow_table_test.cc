@@ -18,8 +18,8 @@ using namespace mn::transport;
 namespace {
 
 struct Fixture {
-  FlowTable table{500, 11, 12};
   std::vector<Flow> flows = std::vector<Flow>(500);
+  FlowTable table{flows.data(), 500, 11, 12};
   std::vector<bool> in = std::vector<bool>(500);
 };
 int setup(void** state) {
@@ -57,7 +57,7 @@ void find__follows_inserts_and_removals(void** state) {
 
 void hash__differs_with_the_key_and_each_part(void** state) {
   Fixture& f = *static_cast<Fixture*>(*state);
-  const FlowTable other(500, 99, 12);
+  const FlowTable other(f.flows.data(), 500, 99, 12);
   const FourTuple t{.local_ip = 1, .remote_ip = 2, .local_port = 3, .remote_port = 4};
   FourTuple u[4] = {t, t, t, t};
   u[0].local_ip++;
