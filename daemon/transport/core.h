@@ -31,7 +31,6 @@ constexpr uint32_t kDeadlinesPerCall = 512;
 struct Tracer {
   ipc::TraceRing* ring = nullptr;  // nullptr: nobody
   uint32_t capacity = 0;
-  uint32_t packets = 0;
   FourTuple only{};  // fields that are 0 fit everything
   Instant now;       // of the last event that brought a time
   uint16_t engine = 0;

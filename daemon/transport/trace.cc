@@ -34,7 +34,6 @@ void append(Core& core, const Flow& flow, ipc::TraceRecord record) {
   ipc::trace_append(tracer.ring, tracer.capacity, record);
 }
 
-// Who it is. Again now and then: a reader may have come late, or the ring gone round.
 void name_flow(Core& core, const Flow& flow) {
   append(core, flow,
          {.seq = flow.tuple.local_ip,
@@ -45,6 +44,13 @@ void name_flow(Core& core, const Flow& flow) {
 }
 
 }  // namespace
+
+void trace_begin(Core& core) {
+  for (uint32_t i = 0; i < core.flows_touched; i++) {
+    const Flow& flow = *core.flow_at(i);
+    if (flow.state != FlowState::kFree) name_flow(core, flow);
+  }
+}
 
 void trace_event(Core& core, const Flow& flow, ipc::TraceKind kind, uint8_t detail,
                  uint64_t value) {
@@ -62,9 +68,10 @@ void trace_packet(Core& core, Instant now, const Flow& flow, ipc::TraceKind kind
                   const uint8_t* packet) {
   const wire::PacketHeader header =
       wire::header_of(std::span<const uint8_t, wire::kHeaderSize>(packet, wire::kHeaderSize));
-  constexpr uint32_t kNamedEvery = 1024;  // packets
   core.tracer.now = now;
-  if (core.tracer.packets++ % kNamedEvery == 0) name_flow(core, flow);
+  if (header.type == wire::PacketType::kOpen || header.type == wire::PacketType::kOpenAck) {
+    name_flow(core, flow);
+  }
   append(core, flow,
          {.seq = header.sequence,
           .ack = header.ack,

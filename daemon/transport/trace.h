@@ -15,6 +15,8 @@ inline bool tracing(const Core& core) {
 // Out of line, and marked cold: what runs when nobody traces stays as short as it was.
 [[gnu::cold]] void trace_event(Core& core, const Flow& flow, ipc::TraceKind kind, uint8_t detail,
                                uint64_t value);
+// Once, when somebody begins to read: names every flow there is.
+[[gnu::cold]] void trace_begin(Core& core);
 // `packet`: its bytes, a whole header; so that no value has to be kept for this where nobody
 // traces.
 [[gnu::cold]] void trace_packet(Core& core, Instant now, const Flow& flow, ipc::TraceKind kind,

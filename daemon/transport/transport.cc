@@ -319,6 +319,7 @@ uint32_t Transport::flow_count() const { return core_->flow_pool.used_count(); }
 void Transport::trace_to(Instant now, ipc::TraceRing* ring, uint32_t capacity, uint16_t engine,
                          const FourTuple& only) {
   core_->tracer = {.ring = ring, .capacity = capacity, .only = only, .now = now, .engine = engine};
+  if (ring != nullptr) trace_begin(*core_);
 }
 
 void Transport::check_invariants() const { transport::check_invariants(*core_); }
