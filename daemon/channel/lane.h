@@ -96,6 +96,7 @@ class Lane final : public transport::MessageStore {
     uint32_t message_bytes = 0;  // of the message whose segments are being submitted
     SlotState state = SlotState::kFree;
   };
+  static_assert(sizeof(Slot) == 16);
   enum class RxOwner : uint8_t { kDaemon, kApplication };
   enum class TxOwner : uint8_t { kApplication, kDaemon };
 

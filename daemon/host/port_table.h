@@ -52,6 +52,7 @@ class PortTable {
     IndexLink free_link;
     State state = State::kFree;
   };
+  static_assert(sizeof(Entry) == 32);
   bool is_dynamic(uint32_t port) const {
     return port >= config_.dynamic_first && port <= config_.dynamic_last;
   }

@@ -9,7 +9,7 @@ namespace mn::transport {
 namespace {
 
 TransportConfig bounded(TransportConfig config) {
-  MN_ASSERT(config.flows_max >= 1 && config.flows_max <= 65535);
+  MN_ASSERT(config.flows_max >= 1 && config.flows_max <= kFlowsMax);
   MN_ASSERT(config.mss >= wire::kMssMin);
   config.window_packets_max = std::clamp<uint32_t>(config.window_packets_max, 1, kWindowMax);
   return config;
@@ -50,9 +50,10 @@ Flow* Core::take_flow() {
     if (index == IndexPool::kNone) return nullptr;
   }
   flows_touched = std::max(flows_touched, index + 1);
-  if (++generations[index] == 0) generations[index] = 1;
+  uint16_t& generation = generations[index];
+  generation = generation >= (1u << (32 - kFlowIndexBits)) - 1 ? 1 : generation + 1;
   Flow* flow = new (&flow_memory[index]) Flow();
-  flow->handle = index | (uint32_t{generations[index]} << 16);
+  flow->handle = index | (uint32_t{generation} << kFlowIndexBits);
   return flow;
 }
 
@@ -68,7 +69,7 @@ void Core::release_if_done(Flow* flow) {
     if (!flow->reset_due) flow->ready_link.unlink();
   }
   if (flow->lingering || flow->reset_due || flow->event_link.linked()) return;
-  const uint32_t index = flow->handle & 0xffff;
+  const uint32_t index = index_of(flow->handle);
   flow->state = FlowState::kFree;
   flow->handle = 0;
   flow_pool.give_back(index);

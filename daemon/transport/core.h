@@ -22,8 +22,7 @@
 
 namespace mn::transport {
 
-constexpr uint32_t kFlowTurnPackets = 8;  // of one flow before the next flow of its store
-constexpr uint32_t kStoreTurnPackets = 32;
+constexpr uint16_t kFlowTurnBytes = 3000;  // of one flow before the next flow of its store
 
 constexpr uint32_t kDeadlinesPerCall = 512;
 
@@ -52,7 +51,7 @@ struct Core {
     std::byte bytes[sizeof(Flow)];
   };
   FixedArray<FlowMemory> flow_memory;
-  FixedArray<uint16_t> generations;  // of each slot; never 0 in a handle
+  FixedArray<uint16_t> generations;  // of each slot, as in a handle; never 0
   IndexPool flow_pool;
   uint32_t flows_touched = 0;
   uint32_t half_open = 0;  // of openers that may be forged: not `proven`
@@ -62,6 +61,7 @@ struct Core {
   BlockPool<RxBlock> rx_blocks;
   TimerWheel wheel;
   ListenerTable listeners;
+  List new_stores;  // with something to send after a pause, first
   List ready_stores;
   StoreState orphans;  // flows without a store: resets and late acks
   List lingering;      // kDead flows that may go when slots are short, oldest first, by store_link
@@ -75,9 +75,10 @@ struct Core {
   const Flow* flow_at(uint32_t index) const {
     return reinterpret_cast<const Flow*>(&flow_memory.data()[index]);
   }
+  static constexpr uint32_t index_of(FlowHandle handle) { return handle & kFlowsMax; }
   // nullptr: no such flow, or a later one in its slot.
   Flow* find(FlowHandle handle) {
-    const uint32_t index = handle & 0xffff;
+    const uint32_t index = index_of(handle);
     if (index >= flows_touched || handle == kNoHandle) return nullptr;  // a free slot has kNoHandle
     Flow* flow = flow_at(index);
     return flow->handle == handle ? flow : nullptr;
@@ -91,6 +92,14 @@ struct Core {
   void attach(Flow* flow, MessageStore* store);
   void post_event(Flow* flow);
 };
+
+// Memory of the service that an idle flow takes: itself, its generation and place in the pool, four
+// entries of the hash table (which is a power of two and at most half full), a slot of a lane with
+// its place among the free ones (channel/lane.h), and, if it was opened here, a local port
+// (host/port_table.h). Blocks of records are borrowed only for packets that are under way.
+constexpr size_t kIdleFlowBytes =
+    sizeof(Flow) + sizeof(uint16_t) + sizeof(uint32_t) + 4 * FlowTable::kEntryBytes + 16 + 4 + 32;
+static_assert(kIdleFlowBytes <= 1024);
 
 inline Flow* flow_of_timer(TimerNode* node) {
   static_assert(offsetof(Flow, timer) == 0);
@@ -106,7 +115,7 @@ inline Flow* flow_of_timer(TimerNode* node) {
 inline void mark_ready(Core& core, Flow& flow) {
   if (flow.ready_link.linked()) return;
   flow.group->ready_flows.push_back(&flow.ready_link);
-  if (!flow.group->ready_link.linked()) core.ready_stores.push_back(&flow.group->ready_link);
+  if (!flow.group->ready_link.linked()) core.new_stores.push_back(&flow.group->ready_link);
 }
 
 // Makes sure that the flow's timer fires at `at` or before. Later deadlines are found when it

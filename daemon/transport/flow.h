@@ -114,7 +114,7 @@ struct alignas(64) Flow {
   uint8_t ack_every = 16;    // packets
   uint8_t backoff = 0;       // of the loss timer
   LossTimer loss_timer = LossTimer::kNone;
-  uint8_t turn_packets = 0;  // sent in this turn
+  uint16_t turn_bytes = 0;  // sent in this turn
   FlowRef store_flow = kNoFlow;
   MessageStore* store = nullptr;
   StoreState* group = nullptr;  // the store's, or Core::orphans when kDead

@@ -15,6 +15,8 @@ namespace mn::transport {
 
 class FlowTable {
  public:
+  static constexpr size_t kEntryBytes = 8;
+
   // Of elements of the array at `flows`.
   FlowTable(Flow* flows, uint32_t flows_max, uint64_t key0, uint64_t key1)
       : flows_(flows),
@@ -40,7 +42,8 @@ class FlowTable {
       if (slot.number == 0) return nullptr;
       if (slot.hash != hash) continue;
       Flow* flow = flow_of(slot);
-      transport::prefetch(flow);
+      if (flow != last_found_) transport::prefetch(flow);
+      last_found_ = flow;
       if (flow->tuple == tuple) return flow;
     }
   }
@@ -84,9 +87,11 @@ class FlowTable {
     uint32_t hash;
     uint32_t number;  // of the flow, from 1; 0: empty
   };
+  static_assert(sizeof(Slot) == kEntryBytes);
   Flow* flow_of(Slot slot) const { return flows_ + (slot.number - 1); }
 
   Flow* flows_;
+  mutable const Flow* last_found_ = nullptr;
   FixedArray<Slot> slots_;
   uint32_t mask_;
   uint32_t size_ = 0;

@@ -99,7 +99,7 @@ bool returns_cookie(const Core& core, Instant now, const FourTuple& t,
 // connect stays one round trip.
 bool must_show_address(const Core& core, const MessageStore& store) {
   return core.half_open >= core.config.half_open_max ||
-         core.flow_pool.free_count() <= core.config.flows_max / 8 ||
+         (core.flow_pool.free_count() <= core.config.flows_max / 8 && core.lingering.empty()) ||
          store.flow_room() <= store.flow_capacity() / 8;
 }
 

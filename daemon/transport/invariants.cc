@@ -165,7 +165,7 @@ void check_invariants(const Core& core) {
     in_table += flow.in_table;
     timers += flow.timer.link.linked();
     half_open += flow.state == FlowState::kHalfOpen && !flow.proven;
-    MN_ASSERT((flow.handle & 0xffff) == i);
+    MN_ASSERT(Core::index_of(flow.handle) == i);
     MN_ASSERT(flow.starved == flow.starved_link.linked());
     if (flow.in_table) MN_ASSERT(core.table.find(flow.tuple) == &flow);
     check_sender(core, flow, &tx_blocks);

@@ -36,15 +36,18 @@ struct RxSegment {
 
 // What the transport remembers about a store; a store has no business with it.
 struct StoreState {
+  // Two packets of 1,500 bytes: what many stores send in a turn each is what a message waits for.
+  static constexpr int32_t kTurnBytes = 3000;
+
   List flows;        // all flows of the store that are not over
   List ready_flows;  // those that may have something to send, in the order of their turns
   List starved;      // those whose peer was last offered no window
   List listeners;
-  Link ready_link;  // in the transport's list of stores with ready flows
+  Link ready_link;  // in one of the transport's two lists of stores with ready flows
   uint32_t flow_count = 0;
   uint32_t starved_count = 0;
-  uint32_t turn_packets = 0;   // sent in this turn of the store
-  uint32_t early_buffers = 0;  // of the pool, with packets that wait for earlier ones
+  int32_t credit = kTurnBytes;  // that the store may still send in this turn; below 0: a debt
+  uint32_t early_buffers = 0;   // of the pool, with packets that wait for earlier ones
   // How many flows received data in this period and the one before: the pool's free buffers are
   // shared between that many.
   uint32_t receivers_now = 0;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Outputs: which flow is next, and what it sends. Stores take turns, and so do the flows of a
-// store; each turn is a few packets. Answers to strays get every second packet at most: a flood of
-// what nobody asked for holds no flow up. A flow sends lost packets first, then new data, then what
-// carries no data.
+// Outputs: which flow is next, and what it sends. Deficit round robin by bytes (Shreedhar and
+// Varghese, 1995) between the stores and between the flows of a store; as the length of a packet is
+// known when it is made, a turn may end in debt, which the next one pays. A store that has had
+// nothing to send comes before those that always have (as new flows do in FQ-CoDel, RFC 8290
+// section 4.2), for one turn: the messages of one application do not wait for the bulk of others.
+// A flow sends lost packets first, then new data, then what carries no data. Answers to strays get
+// every second packet at most: a flood of what nobody asked for holds no flow up.
 #include "transport/transmit.h"
 
 #include <algorithm>
@@ -23,6 +26,9 @@ using wire::PacketType;
 // A next hop whose MAC address changed without a word (a router was replaced) is found out long
 // before the flow is given up.
 constexpr Duration kDoubtAfter = milliseconds(500);
+
+// Of a packet on the cable: Ethernet with preamble and gap, IPv4, UDP.
+constexpr size_t kCableBytes = 14 + 4 + 20 + 20 + 8;
 
 bool path_in_doubt(Instant now, const Flow& flow) {
   if (flow.has_waited) return now - flow.waiting_since >= kDoubtAfter;
@@ -85,6 +91,7 @@ void address_view(Instant now, const Flow& flow, TransmitView* view) {
   view->path = flow.path;
   view->path_in_doubt = path_in_doubt(now, flow);
   view->flow = flow.handle;
+  view->payload_length = 0;
 }
 
 void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, TransmitView* view) {
@@ -120,6 +127,7 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
                                   .message_count = spec.message_count,
                                   .sack_count = static_cast<uint8_t>(range_count)};
   address_view(now, flow, view);
+  view->payload_length = spec.payload_length;
   view->header_size =
       wire::encode_packet_header(header, std::span(ranges, range_count), view->header);
   MN_TRACE_WITH(trace_packet, core, now, flow, ipc::kTraceSent, view->header.data());
@@ -140,27 +148,39 @@ bool transmit_next(Core& core, Instant now, TransmitView* view) {
     return true;
   }
   core.stray_sent = false;
-  while (Link* store_link = core.ready_stores.front()) {
+  for (;;) {
+    const bool is_new = !core.new_stores.empty();
+    Link* store_link = is_new ? core.new_stores.front() : core.ready_stores.front();
+    if (store_link == nullptr) break;
     StoreState& store = *MN_STORE_STATE_OF(store_link);
+    if (__builtin_expect(store.credit <= 0, 0)) {
+      store.credit += StoreState::kTurnBytes;
+      core.ready_stores.move_to_back(store_link);
+      continue;
+    }
     while (Link* flow_link = store.ready_flows.front()) {
       Flow& flow = *MN_FLOW_OF(flow_link, ready_link);
       if (!transmit_flow(core, now, flow, view)) {
-        flow.turn_packets = 0;
+        flow.turn_bytes = 0;
         flow.ready_link.unlink();
         continue;
       }
-      if (flow.ready_link.linked() && ++flow.turn_packets >= kFlowTurnPackets) {
-        flow.turn_packets = 0;
+      const size_t bytes = view->header_size + view->payload_length + kCableBytes;
+      store.credit -= static_cast<int32_t>(bytes);
+      flow.turn_bytes = static_cast<uint16_t>(flow.turn_bytes + bytes);
+      if (flow.turn_bytes >= kFlowTurnBytes && flow.ready_link.linked()) {
+        flow.turn_bytes = static_cast<uint16_t>(flow.turn_bytes - kFlowTurnBytes);
         store.ready_flows.move_to_back(&flow.ready_link);
-      }
-      if (++store.turn_packets >= kStoreTurnPackets) {
-        store.turn_packets = 0;
-        core.ready_stores.move_to_back(&store.ready_link);
       }
       return true;
     }
-    store.turn_packets = 0;
-    store.ready_link.unlink();
+    // Not new again before the others had their turn: pauses are no way to the front.
+    if (is_new && !core.ready_stores.empty()) {
+      core.ready_stores.move_to_back(store_link);
+    } else {
+      store.credit = StoreState::kTurnBytes;
+      store_link->unlink();
+    }
   }
   if (core.strays.empty()) return false;
   core.strays.transmit(now, core.config.mss, view);

@@ -132,7 +132,7 @@ void Transport::prefetch_of(uint32_t table_hash) const {
 }
 
 void Transport::prefetch_flow(FlowHandle flow) const {
-  const uint32_t index = flow & 0xffff;
+  const uint32_t index = Core::index_of(flow);
   if (index < core_->flows_touched) prefetch(core_->flow_at(index));
 }
 

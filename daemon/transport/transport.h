@@ -25,9 +25,11 @@ namespace mn::transport {
 // recognised.
 using FlowHandle = uint32_t;
 constexpr FlowHandle kNoHandle = 0;
+constexpr uint32_t kFlowIndexBits = 17;  // the rest is the generation
+constexpr uint32_t kFlowsMax = (1u << kFlowIndexBits) - 1;
 
 struct TransportConfig {
-  uint32_t flows_max = 16384;
+  uint32_t flows_max = 16384;  // at most kFlowsMax
   uint32_t listeners_max = 1024;
   // Accepted handshakes not yet confirmed by the peer before openers must return a cookie first.
   uint32_t half_open_max = 64;
@@ -75,6 +77,7 @@ struct TransmitView {
     uint16_t length;
     uint16_t pad;
   };
+  size_t payload_length = 0;  // as the header says it
   size_t table_size = 0;
   std::array<uint8_t, 512> table;
   size_t piece_count = 0;

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <vector>
+
 #include "sim/engine_profile.h"
 #include "sim/scenario.h"
 #include "sim/scenario_util.h"
@@ -130,12 +133,74 @@ void engine_service_restarts(uint64_t seed, FILE* trace) {
             static_cast<Ull>(result.messages));
 }
 
+// How long messages of 64 bytes take from application 0 of host 0 to host 1, one every 30 us, while
+// `bulk` other applications of each host send all they can to the other one.
+Duration small_message_p99(uint64_t seed, FILE* trace, uint32_t bulk) {
+  constexpr uint32_t kMessages = 600;
+  EngineProfile engines = plain_engine_profile(seed);
+  Profile& profile = engines.profile;
+  profile.stores = 8;
+  profile.opens[0] = 0;
+  profile.bytes_budget = 1 << 30;
+  for (int i = 0; i < 2; i++) {
+    profile.link[i].delay = microseconds(50);
+    engines.setup[i].facts.tx_queue_depth = 8;  // what waits in the NIC is not ours to order
+  }
+  std::vector<Duration> took;
+  std::vector<Instant> sent_at;
+  EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
+  run.on_start = [&](EngineRun* r) {
+    const auto plan = [](uint32_t messages, uint32_t size, Duration gap) {
+      FlowPlan p;
+      p.messages = messages;
+      p.size_min = p.size_max = size;
+      p.gap = gap;
+      return p;
+    };
+    for (uint32_t i = 1; i <= bulk; i++) {
+      for (int host = 0; host < 2; host++) {
+        r->host(host).open(i, static_cast<Port>(41000 + i), static_cast<Port>(kListenPort + i),
+                           plan(100, 60000, {}));
+      }
+    }
+    r->clock().after(milliseconds(2), [r, plan] {
+      r->host(0).open(0, 40000, kListenPort, plan(kMessages, 64, microseconds(30)));
+    });
+  };
+  const Life* small = nullptr;
+  run.on_step = [&] {
+    if (small == nullptr) {
+      for (const Life& life : run.oracle().lives()) {
+        if (life.host == 0 && life.tuple.local_port == 40000) small = &life;
+      }
+      if (small == nullptr) return;
+    }
+    while (sent_at.size() < small->sent) sent_at.push_back(run.clock().now());
+    while (small->peer != nullptr && took.size() < small->peer->received) {
+      took.push_back(run.clock().now() - sent_at[took.size()]);
+    }
+  };
+  run.run();
+  SIM_CHECK(took.size() == kMessages, "small messages: %zu arrived", took.size());
+  std::sort(took.begin(), took.end());
+  return took[took.size() * 99 / 100];
+}
+
+// Bulk of seven other channels at both ends does not double what a small message takes.
+void engine_bulk_beside_small_messages(uint64_t seed, FILE* trace) {
+  const Duration alone = small_message_p99(seed, trace, 0);
+  const Duration beside = small_message_p99(seed, trace, 7);
+  SIM_CHECK(beside <= alone * 2, "bulk: a small message's p99 is %lld ns beside it, %lld alone",
+            static_cast<long long>(beside.ns), static_cast<long long>(alone.ns));
+}
+
 constexpr Scenario kScenarios[] = {
     {"engine_clean", engine_clean},
     {"engine_8mib_small_pool", engine_8mib_small_pool},
     {"engine_many_partial_messages", engine_many_partial_messages},
     {"engine_lost_arp", engine_lost_arp},
     {"engine_bad_nic", engine_bad_nic},
+    {"engine_bulk_beside_small_messages", engine_bulk_beside_small_messages},
     {"engine_application_dies", engine_application_dies},
     {"engine_service_restarts", engine_service_restarts},
 };

@@ -190,28 +190,24 @@ void half_open__cookies_go_beyond_the_limit(void** state) {
   assert_int_equal(t.hosts[1]->transport.flow_count(), 0);
 }
 
-// Long before the limit: the last slots, of the store or of the engine, are not for the forged.
+// Long before the limit: a store's last slots are not for the forged.
 void half_open__the_last_slots_want_a_cookie(void** state) {
   TwoHosts& t = *two_hosts(state);
-  for (const bool of_store : {true, false}) {
-    TransportConfig config = TwoHosts::config(3);
-    StoreShape shape;
-    (of_store ? shape.flow_slots : config.flows_max) = 16;
-    t.hosts[1] = std::make_unique<TwoHosts::Host>(config, shape);
-    t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
-    t.hosts[0] = std::make_unique<TwoHosts::Host>(TwoHosts::config(4), StoreShape{});
-    t.open();
-    t.poll(0);
-    const Bytes open = t.hosts[0]->wire.front();
-    FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
-    for (tuple.remote_port = 0; tuple.remote_port < 20; tuple.remote_port++) {
-      t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
-    }
-    assert_int_equal(t.hosts[1]->store.flows_live(), 14);
-    t.poll(1);
-    for (Port port = 100; port < 102; port++) open_honestly(t, port, open);
-    assert_int_equal(t.hosts[1]->store.flows_live(), 16);
+  StoreShape shape;
+  shape.flow_slots = 16;
+  t.hosts[1] = std::make_unique<TwoHosts::Host>(TwoHosts::config(3), shape);
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  t.open();
+  t.poll(0);
+  const Bytes open = t.hosts[0]->wire.front();
+  FourTuple tuple = TwoHosts::reversed(t.flow_tuple);
+  for (tuple.remote_port = 0; tuple.remote_port < 20; tuple.remote_port++) {
+    t.hosts[1]->transport.on_packet(t.now, tuple, open, 0);
   }
+  assert_int_equal(t.hosts[1]->store.flows_live(), 14);
+  t.poll(1);
+  for (Port port = 100; port < 102; port++) open_honestly(t, port, open);
+  assert_int_equal(t.hosts[1]->store.flows_live(), 16);
 }
 
 // Whoever forges the opener's address neither takes the half-open flow over nor gets answers.

@@ -22,11 +22,12 @@ std::vector<FlowHandle> open_flows(TwoHosts& t, ArrayStore* store, Port first_po
   return flows;
 }
 
-void queue(TwoHosts& t, ArrayStore* store, FlowHandle flow, int packets) {
+void queue(TwoHosts& t, ArrayStore* store, FlowHandle flow, int packets, uint16_t length = 1440) {
   for (int i = 0; i < packets; i++) {
     const auto buffer = store->tx_alloc();
     store->tx_submitted(buffer);
-    assert_true(t.hosts[0]->transport.send(t.now, flow, buffer, 1440, true) == RequestStatus::kOk);
+    assert_true(t.hosts[0]->transport.send(t.now, flow, buffer, length, true) ==
+                RequestStatus::kOk);
   }
 }
 
@@ -63,6 +64,50 @@ void turns__a_store_with_many_flows_gets_no_more(void** state) {
   assert_int_equal(ports.size(), 300);
   const auto done = std::find(ports.rbegin(), ports.rend(), Port{500}).base() - ports.begin();
   assert_true(done <= 240);
+  t.hosts[0]->transport.abort_store(t.now, &second, ipc::kEndReset);
+}
+
+// Half as long, twice as many in the same time.
+void turns__are_counted_in_bytes(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  ArrayStore second(StoreShape{});
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  const auto large = open_flows(t, &t.hosts[0]->store, 100, 1);
+  const auto small = open_flows(t, &second, 500, 1);
+  queue(t, &t.hosts[0]->store, large[0], 80);
+  queue(t, &second, small[0], 160, 721);  // no two fit into a packet
+  const auto ports = order(t);
+  assert_int_equal(ports.size(), 240);
+  const auto last = std::find(ports.rbegin(), ports.rend(), Port{100}).base();
+  const auto between = std::count(ports.begin(), last, Port{500});
+  assert_in_range(between, 120, 160);
+  t.hosts[0]->transport.abort_store(t.now, &second, ipc::kEndReset);
+}
+
+// What one application says now and then does not wait for the turns of those who always talk.
+void turns__who_was_quiet_comes_first_once(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  ArrayStore second(StoreShape{});
+  t.hosts[1]->transport.listen(0, 7000, &t.hosts[1]->store);
+  const auto bulk = open_flows(t, &t.hosts[0]->store, 100, 1);
+  const auto quiet = open_flows(t, &second, 500, 1);
+  queue(t, &t.hosts[0]->store, bulk[0], 100);
+  for (int i = 0; i < 20; i++) {  // its first turn is over
+    assert_true(t.hosts[0]->transport.poll_transmit(t.now, t.view.get()));
+    assert_int_equal(t.view->tuple.local_port, 100);
+  }
+  for (int i = 0; i < 2; i++) {
+    queue(t, &second, quiet[0], 1, 100);
+    assert_true(t.hosts[0]->transport.poll_transmit(t.now, t.view.get()));
+    assert_int_equal(t.view->tuple.local_port, 500);
+  }
+  assert_true(t.hosts[0]->transport.poll_transmit(t.now, t.view.get()));
+  assert_int_equal(t.view->tuple.local_port, 100);
+  // Again before the other had a whole turn: now it waits for that, and no longer.
+  queue(t, &second, quiet[0], 1, 100);
+  const auto ports = order(t);
+  assert_int_equal(std::count(ports.begin(), ports.end(), Port{500}), 1);
+  assert_true(std::find(ports.begin(), ports.end(), Port{500}) - ports.begin() <= 2);
   t.hosts[0]->transport.abort_store(t.now, &second, ipc::kEndReset);
 }
 
@@ -103,6 +148,8 @@ int main() {
   const CMUnitTest tests[] = {
       MN_HOSTS_TEST(turns__flows_of_a_store_alternate),
       MN_HOSTS_TEST(turns__a_store_with_many_flows_gets_no_more),
+      MN_HOSTS_TEST(turns__are_counted_in_bytes),
+      MN_HOSTS_TEST(turns__who_was_quiet_comes_first_once),
       MN_CONNECTED_TEST(view__only_what_is_used_is_written),
       MN_CONNECTED_TEST(sack__never_makes_a_packet_too_long),
   };
