@@ -19,12 +19,15 @@ constexpr int kHeaders = 20 + 8 + 32;  // IPv4, UDP and ours: what an MTU holds 
 // 100 Gbit/s times 30 us; half the second-level cache of common servers.
 constexpr uint32_t kWindowBytes = 384 * 1024;
 
-EngineConfig engine_config(const NicPlan& plan, const NicFacts& nic, bool serves_loopback) {
+EngineConfig engine_config(const NicPlan& plan, const NicFacts& nic,
+                           const EngineSettings& settings) {
   EngineConfig config;
+  config.group = settings.group;
+  config.index = settings.index;
   config.address = plan.address;
   config.prefix_length = plan.prefix_length;
   config.gateway = plan.gateway;
-  config.serves_loopback = serves_loopback;
+  config.serves_loopback = settings.serves_loopback;
   config.transport.mss = static_cast<uint16_t>(nic.mtu - kHeaders);
   // A full window of one flow fits the receive queue of a peer like us, with room for another's,
   // and a core's cache: every copy of a larger one comes from memory. Without a NIC there is no
@@ -38,6 +41,12 @@ EngineConfig engine_config(const NicPlan& plan, const NicFacts& nic, bool serves
   return config;
 }
 
+// A processor for each, where there are enough.
+std::vector<int> cpus_of(const NicPlan& plan, uint32_t index) {
+  if (plan.cpus.size() < plan.engines || plan.engines == 1) return plan.cpus;
+  return {plan.cpus[index]};
+}
+
 }  // namespace
 
 IdleMode idle_mode(config::Idle idle) {
@@ -45,8 +54,7 @@ IdleMode idle_mode(config::Idle idle) {
 }
 
 Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, NicPort* port,
-                               bool serves_loopback, bool use_counter,
-                               ipc::EngineCounters* counters) {
+                               const EngineSettings& settings, ipc::EngineCounters* counters) {
   const NicFacts& nic = port->facts();
   EngineUnit unit;
   unit.facts = {.nic = plan.name,
@@ -56,18 +64,24 @@ Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, N
                 .gateway = plan.gateway,
                 .mtu = nic.mtu,
                 .mac = nic.mac,
-                .serves_loopback = serves_loopback,
-                .shape = lane_shape_for(static_cast<uint16_t>(nic.mtu - kHeaders))};
+                .serves_loopback = settings.serves_loopback,
+                .shape = lane_shape_for(static_cast<uint16_t>(nic.mtu - kHeaders)),
+                .index = settings.index,
+                .of = settings.group == nullptr ? 1 : settings.group->size()};
   unit.port = plan.is_local ? nullptr : port;
   unit.notify.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!unit.notify) return Error{std::string("engine: no descriptor: ") + strerror(errno)};
-  unit.engine = std::make_unique<Engine>(engine_config(plan, nic, serves_loopback), port, counters,
+  unit.engine = std::make_unique<Engine>(engine_config(plan, nic, settings), port, counters,
                                          unit.notify.get());
   EngineThreadConfig thread;
   thread.idle = idle_mode(plan.idle);
-  thread.cpus = plan.cpus;
+  thread.cpus = cpus_of(plan, settings.index);
   thread.name = "mn-" + plan.name;
-  thread.use_counter = use_counter;
+  if (settings.group != nullptr) {
+    const std::string number = "/" + std::to_string(settings.index);
+    thread.name = thread.name.substr(0, 15 - number.size()) + number;
+  }
+  thread.use_counter = settings.use_counter;
   if (!plan.is_local) {
     thread.enter = [] {
       if (!nic::nic_thread_enter()) log_error("an engine thread could not register with DPDK");

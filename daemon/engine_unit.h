@@ -19,6 +19,7 @@ namespace mn {
 // Destroyed in reverse: the thread ends first.
 struct EngineUnit {
   control::EngineFacts facts;
+  size_t nic = 0;                 // its place in the configuration
   const NicPort* port = nullptr;  // whose link is worth watching; nullptr without a NIC
   UniqueFd notify;
   std::unique_ptr<Engine> engine;
@@ -27,10 +28,16 @@ struct EngineUnit {
 
 IdleMode idle_mode(config::Idle idle);
 
+struct EngineSettings {
+  bool serves_loopback = false;
+  bool use_counter = false;
+  EngineGroup* group = nullptr;  // of several engines of this NIC; outlives them
+  uint32_t index = 0;            // among them
+};
+
 // `plan` is what the configuration and the device say of the NIC, or local_plan().
 Result<EngineUnit> make_engine(const NicPlan& plan, const std::string& driver, NicPort* port,
-                               bool serves_loopback, bool use_counter,
-                               ipc::EngineCounters* counters);
+                               const EngineSettings& settings, ipc::EngineCounters* counters);
 
 // The control plane's end of it; the unit must outlive it.
 std::unique_ptr<control::EngineLink> link_to(const EngineUnit& unit);

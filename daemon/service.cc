@@ -110,17 +110,32 @@ Result<config::Config> load(const ConfigSource& source, const char* message_id) 
   return std::move(loaded.config);
 }
 
-Result<void> Service::add_engine(const NicPlan& plan, const std::string& driver, NicPort* port) {
-  const uint32_t index = static_cast<uint32_t>(units_.size());
-  auto unit = make_engine(plan, driver, port, index == 0, use_counter_, counters_->engine(index));
-  if (!unit) return Error{unit.error()};
-  units_.push_back(std::move(unit.value()));
+// One for each port.
+Result<void> Service::add_engines(size_t nic_index, const NicPlan& plan, const std::string& driver,
+                                  std::span<NicPort* const> ports) {
+  EngineSettings settings{.use_counter = use_counter_};
+  if (ports.size() > 1) {
+    groups_.push_back(std::make_unique<EngineGroup>(static_cast<uint32_t>(ports.size())));
+    settings.group = groups_.back().get();
+  }
+  for (NicPort* port : ports) {
+    const auto number = static_cast<uint32_t>(units_.size());
+    settings.serves_loopback = number == 0;
+    auto unit = make_engine(plan, driver, port, settings, counters_->engine(number));
+    if (!unit) return Error{unit.error()};
+    unit.value().nic = nic_index;
+    units_.push_back(std::move(unit.value()));
+    settings.index++;
+  }
   return {};
 }
 
 Result<void> Service::start_nics(std::vector<NicPlan> plans) {
   if (auto limited = limit_capabilities(plans); !limited) return limited;
-  if (plans.empty()) return add_engine(local_plan(), kNoDriver, &null_port_);
+  if (plans.empty()) {
+    NicPort* const port = &null_port_;
+    return add_engines(0, local_plan(), kNoDriver, {&port, 1});
+  }
   std::string names;
   for (const NicPlan& plan : plans) names += " " + plan.name + " (" + plan.mode + ")";
   control::tell_status("starting" + names);
@@ -133,7 +148,7 @@ Result<void> Service::start_nics(std::vector<NicPlan> plans) {
   for (const std::string& warning : nics_->warnings()) log_warning("%s", warning.c_str());
   for (size_t i = 0; i < plans.size(); i++) {
     const nic::Nic& nic = nics_->nics()[i];
-    if (auto added = add_engine(plans[i], nic.driver, nic.ports[0]); !added) return added;
+    if (auto added = add_engines(i, plans[i], nic.driver, nic.ports); !added) return added;
     log_nic_up(plans[i], nic);
   }
   return {};
@@ -162,8 +177,9 @@ Result<void> Service::run() {
   auto socket =
       control::ListenSocket::open({config_.socket, config_.socket_gid, config_.socket_mode});
   if (!socket) return Error{socket.error()};
-  auto counters = control::CountersMemory::create(
-      static_cast<uint32_t>(std::max<size_t>(config_.nics.size(), 1)));
+  uint32_t engines = config_.nics.empty() ? 1 : 0;
+  for (const config::NicConfig& nic : config_.nics) engines += nic.engines;
+  auto counters = control::CountersMemory::create(engines);
   if (!counters) return Error{counters.error()};
   counters_ = std::move(counters.value());
   const ClockChoice clock = choose_clock();
@@ -191,6 +207,7 @@ Result<void> Service::run() {
   for (EngineUnit& unit : units_) unit.thread->stop();
   server_.reset();
   units_.clear();
+  groups_.clear();
   nics_.reset();
   alarm(0);
   return result;
@@ -219,8 +236,9 @@ Result<void> Service::reload() {
   config::apply_reloadable(wanted, &config_);
   set_log_level(config_.log_level);
   server_->set_limits(channel_limits(config_.quotas), connections_per_user(config_.quotas));
-  for (size_t i = 0; i < config_.nics.size(); i++) {
-    units_[i].thread->set_idle(idle_mode(config_.nics[i].idle));
+  for (EngineUnit& unit : units_) {
+    if (config_.nics.empty()) continue;  // nobody says how idle the local one is
+    unit.thread->set_idle(idle_mode(config_.nics[unit.nic].idle));
   }
   return {};
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,8 @@ class Service {
 
  private:
   Result<void> start_nics(std::vector<NicPlan> plans);
-  Result<void> add_engine(const NicPlan& plan, const std::string& driver, NicPort* port);
+  Result<void> add_engines(size_t nic_index, const NicPlan& plan, const std::string& driver,
+                           std::span<NicPort* const> ports);
   Result<void> start_engines();
   control::ServerSettings server_settings();
   Result<void> reload();
@@ -52,7 +54,9 @@ class Service {
   nic::NullPort null_port_;
   std::unique_ptr<control::CountersMemory> counters_;
   std::unique_ptr<nic::NicSystem> nics_;
-  std::vector<EngineUnit> units_;  // as config_.nics; the local one when there are none
+  std::vector<std::unique_ptr<EngineGroup>> groups_;  // of NICs with several engines
+  std::vector<EngineUnit>
+      units_;  // in the order of config_.nics; the local one when there are none
   std::unique_ptr<control::ControlServer> server_;
 };
 

@@ -42,6 +42,7 @@ struct alignas(64) FlowState {
   bool active;          // kDeliverEnded has not been taken from the ring
   bool closed;          // the program closed it: messages and events are dropped
   bool broken;          // what came is no sequence of messages: dropped, reported as reset
+  bool superseded;      // the peer started anew on another lane: broken, and its end was reported
   bool close_pushed;    // kSubmitClose, once for each flow
   bool gathering_open;  // `gathering` holds the beginning of a message (or a whole one: Ready)
   int send_errno;       // 0: may send

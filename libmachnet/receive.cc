@@ -96,6 +96,15 @@ void push_event(Channel* c, const FlowEvent& event) {
   c->events.push(event);
 }
 
+// The peer has started anew and another engine took its handshake: this earlier flow's own engine has
+// not heard of it yet. Its end comes before the new flow's beginning, and nothing after that.
+void supersede(Channel* c, FlowState* flow) {
+  if (c->ready.flow == flow) ready_drop(c);
+  push_event(c, {MACHNET_EVENT_RESET, flow->ref, flow->lane->index, false, flow->local});
+  flow->superseded = true;
+  flow_break(c, flow);
+}
+
 bool take_opened(Channel* c, Lane* lane, uint32_t ref) {
   const uint32_t slot = ipc::flow_ref_slot(ref);
   if (slot >= lane->flow_slots) {
@@ -105,6 +114,8 @@ bool take_opened(Channel* c, Lane* lane, uint32_t ref) {
   const ipc::FlowSlot& tuple = lane->flow_table[slot];
   const MachnetFlow_t local = {tuple.local_ip, tuple.remote_ip, tuple.local_port,
                                tuple.remote_port};
+  FlowState* earlier = c->map.find(local);
+  if (earlier != nullptr && earlier->lane != lane && earlier->active) supersede(c, earlier);
   if (!register_flow(c, lane->index, ref, local)) {
     channel_fail(c, EPROTO);
     return false;
@@ -139,8 +150,9 @@ void take_ended(Channel* c, Lane* lane, uint32_t ref, uint32_t reason) {
   flow->active = false;
   // A program that reads events gets the slot's next flow only after it heard of this one's end.
   // One that does not must not run out of slots.
-  const bool hold = c->events_used && !flow->closed;
-  if (!flow->closed) push_event(c, {type, ref, lane->index, hold, flow->local});
+  const bool is_news = !flow->closed && !flow->superseded;
+  const bool hold = c->events_used && is_news;
+  if (is_news) push_event(c, {type, ref, lane->index, hold, flow->local});
   if (!hold) lane_release_slot(lane, ref);
 }
 

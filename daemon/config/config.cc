@@ -142,6 +142,7 @@ class Parser {
   void check_nics() {
     std::map<Ipv4, int> addresses;
     std::map<std::string, int> vdevs;
+    uint32_t engines = 0;
     for (size_t i = 0; i < loaded_.config.nics.size(); i++) {
       const NicConfig& nic = loaded_.config.nics[i];
       auto& lines = seen_[i].lines;
@@ -149,6 +150,12 @@ class Parser {
       check_mode(nic, lines);
       check_unique(nic, lines, &addresses, &vdevs);
       check_gateway(nic, lines);
+      engines += nic.engines;
+      if (engines > kEnginesMax && engines - nic.engines <= kEnginesMax) {
+        fail_key(lines["engines"], "engines",
+                 "more than " + std::to_string(kEnginesMax) +
+                     " for all NICs together; allowed: " + std::to_string(kEnginesMax) + " in all");
+      }
     }
   }
 

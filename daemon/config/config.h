@@ -27,6 +27,8 @@ enum class AddressSource : uint8_t { kAuto, kMetadata, kGiven };
 // kAuto: from where the address comes; with a given address that is nowhere, so none.
 enum class GatewaySource : uint8_t { kAuto, kNone, kGiven };
 
+constexpr uint32_t kEnginesMax = 16;  // of all NICs together
+
 struct NicConfig {
   std::string name;  // kernel interface, PCI address, VMBus UUID or MAC; with vdev: a label
   int line = 0;      // of its section, for errors found later

@@ -14,7 +14,6 @@ constexpr size_t kSocketPathMax = 107;  // sockaddr_un::sun_path with its zero
 constexpr uint64_t kMemoryMin = uint64_t{16} << 20;
 constexpr uint64_t kMemoryMax = uint64_t{256} << 30;
 constexpr uint64_t kMemoryPerUserMax = uint64_t{256} << 40;
-constexpr uint64_t kEnginesMax = 16;
 constexpr uint64_t kCountMax = 1'000'000;
 
 template <typename T>
@@ -157,7 +156,6 @@ Fault set_mtu(NicConfig* nic, const std::string& value) {
 Fault set_engines(NicConfig* nic, const std::string& value) {
   uint64_t engines = 0;
   if (const Fault fault = take_number(value, 1, kEnginesMax, &engines)) return fault;
-  if (engines > 1) return "this version drives a NIC with one engine";
   nic->engines = static_cast<uint16_t>(engines);
   return nullptr;
 }
@@ -237,7 +235,7 @@ constexpr NicKey kNicTable[] = {
      [](const NicConfig& nic) { return word_for(kYesNo, nic.force); }},
     {"mtu", "auto, 576 to 32768", set_mtu,
      [](const NicConfig& nic) { return nic.mtu == 0 ? "auto" : std::to_string(nic.mtu); }},
-    {"engines", "1", set_engines, [](const NicConfig& nic) { return std::to_string(nic.engines); }},
+    {"engines", "1 to 16", set_engines, [](const NicConfig& nic) { return std::to_string(nic.engines); }},
     {"cpus", "any, or processor numbers such as 2 or 2,4-5", set_cpus, show_cpus},
     {"idle", "spin, adaptive",
      [](NicConfig* nic, const std::string& value) { return choose(kIdles, value, &nic->idle); },

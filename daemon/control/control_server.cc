@@ -316,6 +316,7 @@ std::string ControlServer::Impl::served() const {
   std::string text;
   for (size_t i = 0; i < engines_.size(); i++) {
     const EngineFacts& facts = engines_[i]->facts();
+    if (facts.index > 0) continue;
     text += (i == 0 ? "serving " : ", ") + format_ipv4(facts.address) + " on " + facts.nic;
     if (links_.is_down(i)) text += " (link down)";
   }

@@ -27,6 +27,8 @@ struct EngineFacts {
   Mac mac{};
   bool serves_loopback = true;  // 127.0.0.0/8 belongs to this engine too
   ipc::LaneShape shape{};       // of a channel's lane on it
+  uint32_t index = 0;           // its number among its NIC's, which follow each other
+  uint32_t of = 1;              // how many its NIC has
 };
 
 // Where the engine is: an Engine's queues in the service, plain queues in tests.

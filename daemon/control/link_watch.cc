@@ -52,6 +52,7 @@ void LinkWatch::look() {
   bool any_change = false;
   for (size_t i = 0; i < engines_.size(); i++) {
     look_for_reset(i);
+    if (engines_[i]->facts().index > 0) continue;  // the NIC was looked at
     const bool is_down = !engines_[i]->link_is_up();
     if (is_down == is_down_[i]) continue;
     is_down_[i] = is_down;

@@ -127,7 +127,14 @@ void Requests::connect(ChannelId id, const ipc::ConnectRequest& request, Connect
       route_for_connect(registry_->facts(), request.local_ip, request.remote_ip, &route);
   if (!found.ok()) return done(found, {});
   const FourTuple wanted{route.local_ip, request.remote_ip, 0, request.remote_port};
-  try_connect(id, wanted, route.engine, kPortTries, std::move(done));
+  try_connect(id, wanted, next_engine_of(route), kPortTries, std::move(done));
+}
+
+// Engines of a NIC take turns; loopback has one.
+uint32_t Requests::next_engine_of(const Route& route) {
+  const EngineFacts& facts = *registry_->facts()[route.engine];
+  if (facts.of == 1 || route.local_ip != facts.address) return route.engine;
+  return route.engine - facts.index + turn_++ % facts.of;
 }
 
 void Requests::try_connect(ChannelId id, const FourTuple& wanted, uint32_t engine, int tries,
@@ -143,11 +150,25 @@ void Requests::try_connect(ChannelId id, const FourTuple& wanted, uint32_t engin
                 {});
   }
   registry_->hold_local_port(record, tuple.local_ip, tuple.local_port);
+  open_flow(id, tuple, engine, registry_->facts()[engine]->of == 1, tries, std::move(done));
+}
+
+// The first answer may come to another engine's queue: then that one opens the flow, and keeps it
+// wherever its answer comes to.
+void Requests::open_flow(ChannelId id, const FourTuple& tuple, uint32_t engine, bool settles,
+                         int tries, ConnectDone done) {
+  ChannelRecord* record = registry_->find(id);
+  if (record == nullptr) return done(gone(), {});
   registry_->engines()[engine]->send(
       {.kind = EngineCommand::Kind::kConnect,
        .lane = record->channel->lane(engine),
-       .tuple = tuple},
+       .tuple = tuple,
+       .settles = settles},
       [this, id, tuple, engine, tries, done](const EngineEvent& event) {
+        if (event.kind == EngineEvent::Kind::kMoved) {
+          const uint32_t first = engine - registry_->facts()[engine]->index;
+          return open_flow(id, tuple, first + event.engine, true, tries, done);
+        }
         if (event.kind == EngineEvent::Kind::kConnected) {
           log_opened(id, tuple, registry_->facts()[engine]->nic);
           return done({}, {.lane = engine,
@@ -207,8 +228,12 @@ void Requests::flow_stats(ChannelId id, const ipc::FlowQuery& query, StatsDone d
 }
 
 Outcome Requests::nic_info(uint32_t index, ipc::NicInfo* ret_info) const {
-  if (index >= registry_->facts().size()) return {ENOENT, "there is no further NIC"};
-  const EngineFacts& facts = *registry_->facts()[index];
+  size_t engine_index = 0;  // of the NIC's first engine
+  for (uint32_t left = index; left > 0 && engine_index < registry_->facts().size(); left--) {
+    engine_index += registry_->facts()[engine_index]->of;
+  }
+  if (engine_index >= registry_->facts().size()) return {ENOENT, "there is no further NIC"};
+  const EngineFacts& facts = *registry_->facts()[engine_index];
   ipc::NicInfo info{};
   snprintf(info.name, sizeof(info.name), "%s", facts.nic.c_str());
   snprintf(info.driver, sizeof(info.driver), "%s", facts.driver.c_str());
@@ -217,8 +242,8 @@ Outcome Requests::nic_info(uint32_t index, ipc::NicInfo* ret_info) const {
   info.gateway = facts.gateway;
   info.mtu = facts.mtu;
   memcpy(info.mac, facts.mac.bytes.data(), sizeof(info.mac));
-  info.engines = 1;
-  const EngineLink& engine = *registry_->engines()[index];
+  info.engines = static_cast<uint16_t>(facts.of);
+  const EngineLink& engine = *registry_->engines()[engine_index];
   info.link = !engine.tells_link()  ? ipc::kLinkUnknown
               : engine.link_is_up() ? ipc::kLinkUp
                                     : ipc::kLinkDown;

@@ -9,6 +9,7 @@
 
 #include "control/channel_registry.h"
 #include "control/outcome.h"
+#include "control/route.h"
 #include "control/trace_desk.h"
 #include "ipc/control_protocol.h"
 
@@ -39,10 +40,14 @@ class Requests {
  private:
   void try_connect(ChannelId id, const FourTuple& wanted, uint32_t engine, int tries,
                    ConnectDone done);
+  void open_flow(ChannelId id, const FourTuple& tuple, uint32_t engine, bool settles, int tries,
+                 ConnectDone done);
+  uint32_t next_engine_of(const Route& route);
   void finish_listen(ChannelId id, const ChannelRecord::Listener& listener, int error,
                      const Done& done);
 
   ChannelRegistry* registry_;
+  uint32_t turn_ = 0;  // of a NIC's engines
   TraceDesk traces_;
 };
 

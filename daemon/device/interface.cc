@@ -103,8 +103,9 @@ std::optional<Interface> read_interface(const std::string& name) {
   ethtool_channels channels{};
   channels.cmd = ETHTOOL_GCHANNELS;
   request.ifr_data = reinterpret_cast<char*>(&channels);
-  if (socket.call(SIOCETHTOOL, &request) && channels.combined_count > 0) {
-    found.queues = channels.combined_count;
+  if (socket.call(SIOCETHTOOL, &request) && channels.combined_count + channels.rx_count > 0) {
+    found.queues = channels.combined_count + channels.rx_count;
+    found.has_combined_queues = channels.combined_count > 0;
   }
   found.numa_node = numa_node(name);
   found.bus_address = device_address(name);

@@ -19,8 +19,9 @@ struct Interface {
   Mac mac{};
   uint32_t mtu = 0;
   bool is_up = false;
-  int numa_node = -1;       // -1: unknown or not a matter
-  uint32_t queues = 1;      // combined channels in use
+  int numa_node = -1;   // -1: unknown or not a matter
+  uint32_t queues = 1;  // that receive
+  bool has_combined_queues = false;
   std::string driver;       // the kernel's driver, "" if it does not say
   std::string bus_address;  // PCI address or VMBus UUID, "" for virtual interfaces
 };

@@ -27,7 +27,7 @@ struct EngineCommand {
     kUnlisten,    // lane, ip, port; answered kDone
     kConnect,  // lane, tuple (local port chosen by the control plane); answered kConnected or kDone
                // with an error (ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENOBUFS, EADDRINUSE,
-               // ECONNABORTED: lane removed)
+               // ECONNABORTED: lane removed), or kMoved if it does not `settle`
     kFlowStats,  // lane, flow; answered kFlowStats or kDone with ENOENT
     kTrace,  // ring (nullptr: ends it), ring_capacity, engine, tuple (fields that are 0 fit every
              // flow); answered kDone: the engine has no pointer to an earlier ring any more
@@ -40,12 +40,14 @@ struct EngineCommand {
   ipc::TraceRing* ring = nullptr;
   uint32_t ring_capacity = 0;
   uint16_t engine = 0;  // as records name it
+  bool settles = true;  // kConnect: here, wherever its packets arrive
 };
 
 struct EngineEvent {
   enum class Kind : uint8_t {
     kDone,          // error: 0 or an errno
     kConnected,     // flow, tuple
+    kMoved,         // tuple, engine: the answer came to that one's queue: connect there
     kFlowStats,     // stats
     kLaneDrained,   // lane
     kLaneRemoved,   // lane
@@ -60,6 +62,7 @@ struct EngineEvent {
   transport::FlowRef flow = 0;
   int error = 0;
   bool opened_by_us = false;
+  uint32_t engine = 0;  // its number among its NIC's
   const char* reason = nullptr;
   transport::FlowSnapshot stats{};
 };

@@ -126,7 +126,11 @@ void Engine::connect(Instant now, const EngineCommand& command, uint32_t path) {
   transport::FlowHandle flow = transport::kNoHandle;
   const transport::RequestStatus status =
       transport_.open(now, command.tuple, command.lane, command.cookie, path, &flow);
-  if (status != transport::RequestStatus::kOk) answer(command, error_of(status));
+  if (status != transport::RequestStatus::kOk) {
+    answer(command, error_of(status));
+  } else if (!command.settles) {
+    transport_.let_move(flow);
+  }
 }
 
 void Engine::continue_connects(Instant now, uint32_t path, bool reachable) {
@@ -198,6 +202,11 @@ size_t Engine::report(Instant now) {
     violated_.pop_back();
     push_event(
         {.kind = EngineEvent::Kind::kLaneViolated, .lane = lane, .reason = lane->violation()});
+    work++;
+  }
+  while (!moved_.empty() && events_.has_room(kEventRoom + departing_.size() + draining_.size())) {
+    push_event(moved_.back());
+    moved_.pop_back();
     work++;
   }
   transport::TransportEvent event;

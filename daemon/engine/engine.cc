@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/assert.h"
@@ -37,6 +38,14 @@ size_t rx_burst_for(const NicFacts& nic) {
   const size_t step = nic.rx_burst_step;
   return std::max(frames / step * step, step);
 }
+transport::TransportConfig transport_config(const EngineConfig& config) {
+  transport::TransportConfig transport = config.transport;
+  if (config.group != nullptr) {
+    transport.engine = config.index;
+    transport.engine_bits = static_cast<uint32_t>(std::bit_width(config.group->size() - 1));
+  }
+  return transport;
+}
 }  // namespace
 
 Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* counters,
@@ -51,22 +60,30 @@ Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* c
                              .prefix_length = config.prefix_length,
                              .gateway = config.gateway,
                              .mtu = port->facts().mtu,
-                             .announce = (config.address >> 24) != 127,
+                             .announce = (config.address >> 24) != 127 && config.index == 0,
                              .neighbors = {.request_interval = kArpInterval,
                                            .requests_max = kArpRequestsMax,
                                            .seed = config.transport.seed}}),
-      transport_(config.transport),
+      transport_(transport_config(config)),
       lanes_(command_fd_, port->facts().wake_fd),
       sender_(port),
       rx_burst_(rx_burst_for(port->facts())),
       loop_(kPacketMax) {
   waiting_.reserve(kWaitingMax);
+  moved_.reserve(kWaitingMax);
   draining_.reserve(LaneSet::kLanesMax);
   violated_.reserve(LaneSet::kLanesMax);
   departing_.reserve(LaneSet::kLanesMax);
+  if (config.group != nullptr) config.group->set_wake_fd(config.index, command_fd_);
 }
 
-Engine::~Engine() { close(command_fd_); }
+Engine::~Engine() {
+  HandedFrame handed;
+  while (config_.group != nullptr && config_.group->take(config_.index, &handed)) {
+    if (handed.copied == 0) port_->rx_release({&handed.frame, 1});
+  }
+  close(command_fd_);
+}
 
 // A stopped process, a paused machine, a debugger: nobody listened, so nobody was silent, and the
 // timers go on from where they were. Else every flow's would fire at once, and peers that have sent
@@ -97,7 +114,7 @@ size_t Engine::poll_once(Instant clock) {
   const Instant now = own_time(clock);
   size_t work = run_commands(now);
   const size_t received = receive(now);
-  work += received;
+  work += received + receive_handed(now);
   const size_t submitted = read_lanes(now);
   work += submitted;
   if (transport_.next_deadline() <= now && may_judge(received)) {
@@ -149,14 +166,19 @@ Instant Engine::next_deadline() const { return own_deadline() + left_out_; }
 void Engine::sleep(Instant now, Duration longest) {
   if (!commands_.empty() || !sender_.idle()) return;
   if (!lanes_.announce_sleep()) return;
-  if (!port_->arm_wake()) {
+  EngineGroup* const group = config_.group;
+  if (group != nullptr && !group->announce_sleep(config_.index)) {
     lanes_.end_sleep();
-    port_->disarm_wake();
     return;
   }
-  ipc::counter_add(counters_->sleeps, 1);
-  lanes_.sleep(std::min(longest, next_deadline() - now));
+  if (port_->arm_wake()) {
+    ipc::counter_add(counters_->sleeps, 1);
+    lanes_.sleep(std::min(longest, next_deadline() - now));
+  } else {
+    lanes_.end_sleep();
+  }
   port_->disarm_wake();
+  if (group != nullptr) group->end_sleep(config_.index);
 }
 
 void Engine::wake() {

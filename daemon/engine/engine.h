@@ -13,6 +13,7 @@
 #include "base/address.h"
 #include "base/time.h"
 #include "engine/command.h"
+#include "engine/engine_group.h"
 #include "engine/frame_sender.h"
 #include "engine/lane_set.h"
 #include "host/host.h"
@@ -28,6 +29,10 @@ struct EngineConfig {
   Ipv4 gateway = 0;             // 0: none
   bool serves_loopback = true;  // 127.0.0.0/8 belongs to this engine too
   transport::TransportConfig transport;
+  // The engines of the same NIC, which outlive this one, and its number among them; nullptr: it is
+  // alone.
+  EngineGroup* group = nullptr;
+  uint32_t index = 0;
 };
 
 class Engine {
@@ -80,9 +85,15 @@ class Engine {
 
   // receive.cc
   size_t receive(Instant now);
-  void receive_frame(Instant now, const RxFrame& frame);
+  size_t receive_handed(Instant now);
+  bool receive_frame(Instant now, const RxFrame& frame);
+  void receive_udp(Instant now, const wire::FrameView& view);
+  bool move_open(Instant now, const wire::FrameView& view, uint32_t arrived_at);
   void receive_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> payload,
                       uint32_t path);
+  uint32_t owner_of(std::span<const uint8_t> payload) const;
+  bool hand_over(uint32_t owner, const RxFrame& frame);
+  void tell_others(const RxFrame& frame);
 
   // engine.cc
   Instant own_time(Instant clock);
@@ -121,6 +132,7 @@ class Engine {
   transport::TransmitView view_;             // of the packet being sent
   std::vector<uint8_t> loop_;                // one packet to ourselves
   std::vector<WaitingConnect> waiting_;      // capacity kWaitingMax
+  std::vector<EngineEvent> moved_;           // kMoved, not yet reported; capacity kWaitingMax
   std::vector<EngineCommand> draining_;      // kDrainLane commands not yet answered
   std::vector<Lane*> violated_;              // not yet reported: kLaneViolated waits for room
   std::vector<EngineCommand> departing_;  // kRemoveLane and kStop, answered at the end of the poll

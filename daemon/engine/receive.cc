@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A packet's way in: port, frame, host or transport. What fails a check is dropped and counted.
+// With several engines a frame first finds the one that has its flow.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "engine/engine.h"
@@ -31,8 +33,21 @@ std::atomic<uint64_t>* counter_of(ipc::EngineCounters* c, transport::PacketVerdi
   return nullptr;
 }
 
-bool opens_flow(std::span<const uint8_t> packet) {
-  return !packet.empty() && (packet[0] & 0x0f) == static_cast<uint8_t>(wire::PacketType::kOpen);
+// Of what may be a packet; nothing is checked yet.
+wire::PacketType packet_type(std::span<const uint8_t> packet) {
+  return static_cast<wire::PacketType>(packet.empty() ? 0 : packet[0] & 0x0f);
+}
+
+FourTuple tuple_of(const wire::FrameView& view) {
+  return {.local_ip = view.destination_ip,
+          .remote_ip = view.source_ip,
+          .local_port = view.destination_port,
+          .remote_port = view.source_port};
+}
+
+bool is_reflected_reset(std::span<const uint8_t> packet) {
+  return packet_type(packet) == wire::PacketType::kReset && packet.size() > 1 &&
+         (packet[1] & wire::kFlagReflected) != 0;
 }
 
 // Asks for the entry in the table of the flow that a frame looks like belonging to, if that is
@@ -59,6 +74,7 @@ size_t Engine::receive(Instant now) {
   uint64_t bytes = 0;
   for (size_t i = 0; i < std::min<size_t>(n, 3); i++) __builtin_prefetch(frames[i].data);
   uint32_t hash = n > 1 ? prefetch_table(transport_, frames[0], frames[1]) : 0;
+  size_t ours = 0;  // still: other engines have the rest
   for (size_t i = 0; i < n; i++) {
     if (i + 1 < n) {
       __builtin_prefetch(frames[i + 1].data + 64);
@@ -67,64 +83,129 @@ size_t Engine::receive(Instant now) {
       if (i + 3 < n) __builtin_prefetch(frames[i + 3].data);
     }
     bytes += frames[i].length;
-    receive_frame(now, frames[i]);
+    const bool stays = receive_frame(now, frames[i]);
+    if (__builtin_expect(ours != i, 0)) frames[ours] = frames[i];
+    ours += stays;
   }
-  port_->rx_release(frames.first(n));
+  port_->rx_release(frames.first(ours));
+  if (config_.group != nullptr) config_.group->ring(config_.index);
   ipc::counter_add(counters_->rx_packets, n);
   ipc::counter_add(counters_->rx_bytes, bytes);
   return n;
 }
 
-void Engine::receive_frame(Instant now, const RxFrame& frame) {
+size_t Engine::receive_handed(Instant now) {
+  if (config_.group == nullptr) return 0;
+  size_t taken = 0;
+  HandedFrame handed;
+  for (; taken < kBurstMax && config_.group->take(config_.index, &handed); taken++) {
+    const bool is_copy = handed.copied > 0;
+    const wire::FrameView view =
+        is_copy ? wire::parse_frame({handed.bytes.data(), handed.copied}, true)
+                : wire::parse_frame({handed.frame.data, handed.frame.length}, true);
+    if (view.kind == wire::FrameKind::kUdp) {
+      if (!move_open(now, view, handed.arrived_at)) receive_udp(now, view);
+    } else {
+      host_.overhear(now, view);
+    }
+    if (!is_copy) port_->rx_release({&handed.frame, 1});
+  }
+  return taken;
+}
+
+// A flow lives best where its packets arrive, which its first answer tells.
+bool Engine::move_open(Instant now, const wire::FrameView& view, uint32_t arrived_at) {
+  if (packet_type(view.payload) != wire::PacketType::kOpenAck) return false;
+  if (moved_.size() == moved_.capacity()) return false;
+  EngineEvent event{
+      .kind = EngineEvent::Kind::kMoved, .tuple = tuple_of(view), .engine = arrived_at};
+  transport::MessageStore* store = nullptr;
+  if (!transport_.move_open(now, event.tuple, view.payload, &event.cookie, &store)) return false;
+  event.lane = static_cast<Lane*>(store);
+  moved_.push_back(event);
+  return true;
+}
+
+// The engine that has the flow, as far as the packet says; this one if it does not.
+uint32_t Engine::owner_of(std::span<const uint8_t> payload) const {
+  uint32_t tag = 0;
+  if (!wire::peek_tag(payload, &tag)) return config_.index;
+  const uint32_t size = config_.group->size();
+  const uint32_t owner = tag & (std::bit_ceil(size) - 1);
+  return owner < size ? owner : config_.index;
+}
+
+// False: it stays here, and is lost.
+bool Engine::hand_over(uint32_t owner, const RxFrame& frame) {
+  const bool handed = config_.group->hand_over(config_.index, owner, frame);
+  ipc::counter_add(handed ? counters_->handed_over : counters_->handed_lost, 1);
+  return handed;
+}
+
+// The start of a frame that may concern every engine.
+void Engine::tell_others(const RxFrame& frame) {
+  const size_t length = std::min<size_t>(frame.length, sizeof HandedFrame::bytes);
+  const uint32_t lost = config_.group->copy_to_others(config_.index, {frame.data, length});
+  ipc::counter_add(counters_->handed_lost, lost);
+}
+
+void Engine::receive_udp(Instant now, const wire::FrameView& view) {
+  // Only a packet that may open a flow needs a way back; the flow remembers it.
+  uint32_t path = host::kNoPath;
+  if (packet_type(view.payload) == wire::PacketType::kOpen) {
+    path = host_.learn_from_traffic(now, view.source_ip, view.source);
+    if (path == host::kNoPath) {
+      ipc::counter_add(counters_->drop_not_for_us, 1);
+      return;
+    }
+  }
+  receive_packet(now, tuple_of(view), view.payload, path);
+}
+
+// False: another engine has the frame now.
+bool Engine::receive_frame(Instant now, const RxFrame& frame) {
   const wire::FrameView view = wire::parse_frame({frame.data, frame.length}, frame.udp_checksum_ok);
   switch (view.kind) {
-    case wire::FrameKind::kUdp: {
+    case wire::FrameKind::kUdp:
       // Our own addresses never come in from outside: loopback and forged sources end here.
       if (view.destination_ip != config_.address || (config_.address >> 24) == 127 ||
           is_local(view.source_ip) || (view.source_ip >> 24) == 127 ||
           view.destination != port_->facts().mac) {
         ipc::counter_add(counters_->drop_not_for_us, 1);
-        return;
+        return true;
       }
-      // Only a packet that may open a flow needs a way back; the flow remembers it.
-      uint32_t path = host::kNoPath;
-      if (opens_flow(view.payload)) {
-        path = host_.learn_from_traffic(now, view.source_ip, view.source);
-        if (path == host::kNoPath) {
-          ipc::counter_add(counters_->drop_not_for_us, 1);
-          return;
-        }
+      if (config_.group != nullptr) {
+        const uint32_t owner = owner_of(view.payload);
+        if (owner != config_.index) return !hand_over(owner, frame);
+        // Its tag is the peer's own, so it may be for anybody's flow.
+        if (is_reflected_reset(view.payload)) tell_others(frame);
       }
-      receive_packet(now,
-                     {.local_ip = view.destination_ip,
-                      .remote_ip = view.source_ip,
-                      .local_port = view.destination_port,
-                      .remote_port = view.source_port},
-                     view.payload, path);
-      return;
-    }
+      receive_udp(now, view);
+      return true;
     case wire::FrameKind::kArp:
       ipc::counter_add(counters_->arp_received, 1);
       host_.on_frame(now, view);
-      return;
+      if (config_.group != nullptr) tell_others(frame);
+      return true;
     case wire::FrameKind::kIcmpEcho:
       if (view.destination_ip != config_.address) {
         ipc::counter_add(counters_->drop_not_for_us, 1);
-        return;
+        return true;
       }
       ipc::counter_add(counters_->icmp_received, 1);
       host_.on_frame(now, view);
-      return;
+      return true;
     case wire::FrameKind::kOther:
       ipc::counter_add(counters_->drop_not_for_us, 1);
-      return;
+      return true;
     case wire::FrameKind::kMalformed:
       ipc::counter_add(counters_->drop_malformed, 1);
-      return;
+      return true;
     case wire::FrameKind::kChecksum:
       ipc::counter_add(counters_->drop_checksum, 1);
-      return;
+      return true;
   }
+  return true;
 }
 
 void Engine::receive_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> payload,

@@ -76,25 +76,39 @@ void Host::on_frame(Instant now, const wire::FrameView& frame) {
   // A NIC may hand over more than what it was asked to.
   if (frame.destination != config_.mac && frame.destination != kBroadcastMac) return;
   if (frame.kind == wire::FrameKind::kArp) {
-    on_arp(now, frame.arp, frame.destination == config_.mac);
+    if (!learn_from_arp(now, frame.arp, frame.destination == config_.mac)) return;
+    if (arp_reply_count_ == kArpRepliesMax) {
+      counters_.replies_dropped++;
+      return;
+    }
+    arp_replies_[(arp_reply_first_ + arp_reply_count_++) % kArpRepliesMax] = {frame.arp.sender_mac,
+                                                                              frame.arp.sender_ip};
   } else if (frame.kind == wire::FrameKind::kIcmpEcho) {
     on_echo(frame);
   }
 }
 
-void Host::on_arp(Instant now, const wire::ArpView& arp, bool to_our_mac) {
-  if (arp.sender_mac == config_.mac) return;  // our own words, reflected by a bridge
+void Host::overhear(Instant now, const wire::FrameView& frame) {
+  if (frame.destination != config_.mac && frame.destination != kBroadcastMac) return;
+  if (frame.kind == wire::FrameKind::kArp) {
+    learn_from_arp(now, frame.arp, frame.destination == config_.mac);
+  }
+}
+
+// True: it wants an answer.
+bool Host::learn_from_arp(Instant now, const wire::ArpView& arp, bool to_our_mac) {
+  if (arp.sender_mac == config_.mac) return false;  // our own words, reflected by a bridge
   counters_.arp_received++;
   if (arp.sender_ip == config_.address) {
     // Networks that answer for every address (Azure) answer our announcement too. Nothing to do but
     // count.
     counters_.address_conflicts++;
-    return;
+    return false;
   }
   const bool is_probe = arp.is_request && arp.sender_ip == 0;  // RFC 5227: may I have this address?
   if (!is_unicast(arp.sender_mac) || (!is_probe && !is_peer_address(arp.sender_ip))) {
     counters_.arp_refused++;
-    return;
+    return false;
   }
   const bool for_us = arp.target_ip == config_.address && arp.target_ip != 0;
   // Nobody off the link has a MAC that we could use, whatever he says.
@@ -102,13 +116,7 @@ void Host::on_arp(Instant now, const wire::ArpView& arp, bool to_our_mac) {
     neighbors_.learn(now, arp.sender_ip, arp.sender_mac, arp.is_request && for_us,
                      !arp.is_request && for_us && to_our_mac);
   }
-  if (!arp.is_request || !for_us) return;
-  if (arp_reply_count_ == kArpRepliesMax) {
-    counters_.replies_dropped++;
-    return;
-  }
-  arp_replies_[(arp_reply_first_ + arp_reply_count_++) % kArpRepliesMax] = {arp.sender_mac,
-                                                                            arp.sender_ip};
+  return arp.is_request && for_us;
 }
 
 void Host::on_echo(const wire::FrameView& frame) {

@@ -66,6 +66,8 @@ class Host {
   // For kArp and kIcmpEcho frames; others are ignored. Never sends: it queues what poll_output
   // gives.
   void on_frame(Instant now, const wire::FrameView& frame);
+  // An ARP packet that another engine of this host has answered, if it had to be.
+  void overhear(Instant now, const wire::FrameView& frame);
   void on_deadline(Instant now) { neighbors_.on_deadline(now); }
   Instant next_deadline() const { return neighbors_.next_deadline(); }
 
@@ -90,7 +92,7 @@ class Host {
   };
 
   Ipv4 next_hop_of(Ipv4 remote) const;
-  void on_arp(Instant now, const wire::ArpView& arp, bool to_our_mac);
+  bool learn_from_arp(Instant now, const wire::ArpView& arp, bool to_our_mac);
   void on_echo(const wire::FrameView& frame);
   size_t write_announcement(std::span<uint8_t> frame);
   size_t write_arp_reply(std::span<uint8_t> frame);

@@ -105,11 +105,17 @@ Result<void> EthdevDevice::prepare_interface(std::vector<std::string>* warnings)
                    " is too large for mode af_xdp, which allows " + std::to_string(kXdpMtuMax) +
                    "; set a smaller mtu (on all hosts of the network) or use mode af_packet"};
     }
+    if (settings_.queues > 1 && !interface.has_combined_queues) {
+      return Error{"nic " + settings_.name +
+                   ": several engines in mode af_xdp need combined queues, " + interface.name +
+                   " has none; use mode af_packet, or engines = 1"};
+    }
     if (interface.queues != settings_.queues) {
       return Error{"nic " + settings_.name + ": " + interface.name + " spreads packets over " +
                    std::to_string(interface.queues) + " queues but machnetd uses " +
                    std::to_string(settings_.queues) + " in mode af_xdp; run `ethtool -L " +
-                   interface.name + " combined " + std::to_string(settings_.queues) + "`"};
+                   interface.name + (interface.has_combined_queues ? " combined " : " rx ") +
+                   std::to_string(settings_.queues) + "`"};
     }
     Result<bool> stale = remove_stale_program(interface);
     if (!stale) return Error{"nic " + settings_.name + ": " + stale.error()};
@@ -298,6 +304,7 @@ void EthdevDevice::make_ports(const Plan& plan) {
     setup.queue = queue;
     setup.pool = pools_[queue];
     setup.keeps_device = queue == 0;
+    setup.is_only_queue = settings_.queues == 1;
     setup.restarts_when_down =
         driver_ == "net_memif" &&
         (!argument_value(settings_.mode.arguments, "role", &role) || role == "client");

@@ -247,6 +247,7 @@ void EthdevPort::reset_if_wanted() {
     is_started_ = false;
     return;
   }
+  if (!setup_.is_only_queue) return;  // other threads are at the other queues
   if (!setup_.reset_wanted->exchange(false, std::memory_order_relaxed)) return;
   if (stashed_ > 0) rte_pktmbuf_free_bulk(stash_, static_cast<unsigned>(stashed_));
   stashed_ = 0;
@@ -263,7 +264,7 @@ void EthdevPort::service(NicCounters* counters) {
   now.resets = resets();
   if (setup_.keeps_device && (is_started_ || setup_.restarts_when_down)) {
     run_driver_timers();
-    if (setup_.restarts_when_down) restart_if_down();
+    if (setup_.restarts_when_down && setup_.is_only_queue) restart_if_down();
     rte_eth_stats stats;
     if (rte_eth_stats_get(setup_.port_id, &stats) == 0) {
       now.rx_missed = stats.imissed;

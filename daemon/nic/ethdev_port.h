@@ -31,6 +31,7 @@ struct EthdevPortSetup {
   bool counts_socket_drops = false;  // ... whose drops the driver does not report
   bool keeps_device = false;  // the first port: statistics, timers and link of the whole device
   bool restarts_when_down = false;             // memif's client does not reconnect by itself
+  bool is_only_queue = true;                   // of its device
   std::atomic<bool>* reset_wanted = nullptr;   // the driver asked for a reset
   const std::atomic<bool>* removed = nullptr;  // the device is gone
   std::function<bool()> reset;  // stops the device and sets it up anew; false: it is stopped

@@ -80,7 +80,7 @@ uint32_t Core::random() { return static_cast<uint32_t>(secret(++secrets_used)); 
 
 uint32_t Core::random_tag() {
   uint32_t tag = 0;
-  while (tag == 0) tag = random();
+  while (tag == 0) tag = random() >> config.engine_bits << config.engine_bits | config.engine;
   return tag;
 }
 

@@ -189,13 +189,23 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
   return PacketVerdict::kAccepted;
 }
 
+static bool answers_open(const Flow& flow, const wire::Packet& packet, wire::Options* ret_options) {
+  return packet.header.type == PacketType::kOpenAck &&
+         wire::parse_options(packet.payload, ret_options) && acceptable(*ret_options) &&
+         packet.header.ack == flow.tx_first.value;
+}
+
+bool give_up_open(Core& core, Instant now, Flow& flow, const wire::Packet& packet) {
+  wire::Options options;
+  if (!answers_open(flow, packet, &options) || options.cookie != 0) return false;
+  flow.tag_remote = options.tag;
+  end_flow(core, now, flow, {.send_reset = true, .silent = true});
+  return true;
+}
+
 PacketVerdict on_packet_opening(Core& core, Instant now, Flow& flow, const wire::Packet& packet) {
   wire::Options options;
-  if (packet.header.type != PacketType::kOpenAck ||
-      !wire::parse_options(packet.payload, &options) || !acceptable(options) ||
-      packet.header.ack != flow.tx_first.value) {
-    return PacketVerdict::kMalformed;
-  }
+  if (!answers_open(flow, packet, &options)) return PacketVerdict::kMalformed;
   if (options.cookie != 0) {
     // Too many handshakes there: once more, with the cookie; at once only the first time.
     const bool first = flow.open_cookie == 0;

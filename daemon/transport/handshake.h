@@ -19,6 +19,8 @@ PacketVerdict on_open(Core& core, Instant now, const FourTuple& tuple, const wir
 // Any packet with the right tag for a flow that is opening, a reset excepted.
 PacketVerdict on_packet_opening(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 // A packet with a wrong tag while opening: our earlier life's flow still stands at the peer.
+// True: `packet` accepts our kOpen, and is refused.
+bool give_up_open(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 void on_challenge(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header);
 // The peer has shown that it got our kOpenAck.
 void confirm_half_open(Core& core, Instant now, Flow& flow);

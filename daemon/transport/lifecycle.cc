@@ -68,7 +68,7 @@ void end_flow(Core& core, Instant now, Flow& flow, const FlowEnding& ending) {
     count_end(core, ending.reason);
     flow.ended_event = true;
     core.post_event(&flow);
-  } else if (was == FlowState::kOpening) {
+  } else if (was == FlowState::kOpening && !ending.silent) {
     flow.failed_event = true;
     flow.rx_message_bytes = static_cast<uint32_t>(ending.error);  // kept for the event
     core.post_event(&flow);

@@ -14,6 +14,7 @@ struct FlowEnding {
   bool send_reset = false;
   bool linger = false;  // acknowledge what comes again
   int error = 0;        // kConnectFailed of a flow that was opening
+  bool silent = false;  // no event of a flow that was opening
 };
 
 // Gives buffers back, tells store and control plane. The flow is kDead afterwards, or its slot

@@ -54,6 +54,26 @@ RequestStatus Transport::open(Instant now, const FourTuple& tuple, MessageStore*
   return open_flow(*core_, now, tuple, store, cookie, path, ret_flow);
 }
 
+void Transport::let_move(FlowHandle handle) {
+  if (Flow* flow = core_->find(handle)) flow->may_move = true;
+}
+
+bool Transport::move_open(Instant now, const FourTuple& tuple, std::span<const uint8_t> udp_payload,
+                          uint64_t* ret_cookie, MessageStore** ret_store) {
+  Core& core = *core_;
+  wire::Packet packet;
+  if (wire::parse_packet(udp_payload, &packet) != wire::ParseStatus::kOk) return false;
+  Flow* flow = core.table.find(tuple);
+  if (flow == nullptr || flow->state != FlowState::kOpening || !flow->may_move) return false;
+  if (packet.header.tag != flow->tag_local) return false;
+  const uint64_t cookie = flow->cookie;
+  MessageStore* const store = flow->store;
+  if (!give_up_open(core, now, *flow, packet)) return false;
+  *ret_cookie = cookie;
+  *ret_store = store;
+  return true;
+}
+
 RequestStatus Transport::send(Instant, FlowHandle handle, BufferIndex buffer, uint16_t length,
                               bool last_segment) {
   Flow* flow = core_->find(handle);

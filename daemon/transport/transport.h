@@ -37,6 +37,10 @@ struct TransportConfig {
   uint32_t window_packets_max =
       256;            // receive window offered and congestion window, at most kWindowMax
   uint64_t seed = 0;  // of the tags and first sequence numbers
+  // The low bits of every tag are the engine's number among those of its NIC, so that any of them
+  // knows from a packet whose flow it is for (as connection ids of QUIC may, RFC 9000 section 5.1).
+  uint32_t engine = 0;
+  uint32_t engine_bits = 0;
   Duration open_timeout = seconds(2);
   Duration dead_timeout = seconds(5);  // nothing heard while something is outstanding
   Duration keepalive_interval = seconds(1);
@@ -132,6 +136,13 @@ class Transport {
   // the flow.
   RequestStatus open(Instant now, const FourTuple& tuple, MessageStore* store, uint64_t cookie,
                      uint32_t path, FlowHandle* ret_flow);
+  // The flow just opened may be opened by another engine instead, if that one's queue gets the
+  // answer.
+  void let_move(FlowHandle flow);
+  // The answer to an open came to another engine's queue. True: the handshake is given up here, and
+  // the peer is told; `cookie` and `store` are the request's. No event follows.
+  bool move_open(Instant now, const FourTuple& tuple, std::span<const uint8_t> udp_payload,
+                 uint64_t* ret_cookie, MessageStore** ret_store);
   // Queues one segment of 1 to the store's buffer_size bytes. On kOk the buffer is the transport's
   // until tx_done. kNoSuchFlow: the flow is over or closing: the buffer stays with the caller.
   RequestStatus send(Instant now, FlowHandle flow, BufferIndex buffer, uint16_t length,

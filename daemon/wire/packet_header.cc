@@ -101,6 +101,17 @@ PacketHeader header_of(std::span<const uint8_t, kHeaderSize> packet) {
   return header;
 }
 
+bool peek_tag(std::span<const uint8_t> bytes, uint32_t* ret_tag) {
+  if (bytes.size() < kHeaderSize || bytes[0] >> 4 != kVersion) return false;
+  const uint8_t type = bytes[0] & 0xf;
+  if (type == static_cast<uint8_t>(PacketType::kOpen)) return false;
+  if (type == static_cast<uint8_t>(PacketType::kReset) && (bytes[1] & kFlagReflected) != 0) {
+    return false;
+  }
+  *ret_tag = load_be32(bytes.data() + 4);
+  return true;
+}
+
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,
                             std::span<uint8_t> out) {
   const size_t size = kHeaderSize + kSackRangeSize * sack.size();

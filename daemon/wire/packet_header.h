@@ -93,6 +93,10 @@ ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet);
 // The header of a packet that was parsed or encoded here: nothing is checked again.
 PacketHeader header_of(std::span<const uint8_t, kHeaderSize> packet);
 
+// Whose packet it might be, before anything of it was checked: the receiver's tag. False: it has
+// none of the receiver's (kOpen, a reset with kFlagReflected), or is no packet of ours.
+bool peek_tag(std::span<const uint8_t> bytes, uint32_t* ret_tag);
+
 // `sack` has header.sack_count ranges. Writes header and SACK ranges; returns the bytes written
 // (kHeaderSize + 4 * sack_count).
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,

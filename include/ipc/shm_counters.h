@@ -50,7 +50,9 @@ constexpr uint32_t kCounterEnginesMax = 16;
   X(nic_tx_errors, "frames that the NIC failed to send")                                  \
   X(clock_steps, "times the processor's counter and the kernel's clock came apart")       \
   X(absences, "times the engine did not run for 100 ms or more")                          \
-  X(nic_resets, "times the NIC was reset because its driver asked for it")
+  X(nic_resets, "times the NIC was reset because its driver asked for it")                \
+  X(handed_over, "packets of another engine's flows, handed to it")                       \
+  X(handed_lost, "packets lost because another engine's queue was full")
 
 struct alignas(128) EngineCounters {
 #define MN_COUNTER_FIELD(name, help) std::atomic<uint64_t> name;

@@ -179,6 +179,21 @@ void print_json(const Status& status) {
   printf("]}\n");
 }
 
+// As the counters are told apart: "eth1", or "eth1, engine 2 of 4".
+std::string engine_name(const Status& status, size_t engine) {
+  for (const ipc::NicInfo& nic : status.nics) {
+    const size_t engines = nic.engines == 0 ? 1 : nic.engines;
+    if (engine >= engines) {
+      engine -= engines;
+      continue;
+    }
+    if (engines == 1) return nic.name;
+    return std::string(nic.name) + ", engine " + std::to_string(engine + 1) + " of " +
+           std::to_string(engines);
+  }
+  return "an engine";
+}
+
 void print_plain(const Status& status, bool all_counters) {
   printf("%-16s %-18s %-15s %5s  %-17s  %-4s  %s\n", "NIC", "ADDRESS", "GATEWAY", "MTU", "MAC",
          "LINK", "DRIVER");
@@ -199,7 +214,7 @@ void print_plain(const Status& status, bool all_counters) {
            static_cast<unsigned long long>(channel.memory_size / 1024));
   }
   for (size_t i = 0; i < status.counters.size(); i++) {
-    printf("\nCounters of %s%s\n", i < status.nics.size() ? status.nics[i].name : "an engine",
+    printf("\nCounters of %s%s\n", engine_name(status, i).c_str(),
            all_counters ? "" : " (those that are not 0)");
     for (const CounterValue& counter : status.counters[i]) {
       if (counter.value == 0 && !all_counters) continue;

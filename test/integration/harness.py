@@ -293,7 +293,7 @@ class Bed:
     cables that loses or damages what it passes on, so that it works with every NIC mode. With `third` a switch
     instead of the cable, and a host C without a service on it."""
 
-    def __init__(self, build, mode, drop=0, corrupt=0, daemons=True, third=False):
+    def __init__(self, build, mode, drop=0, corrupt=0, daemons=True, third=False, queues=1):
         self.build = build
         self.mode = mode
         self.daemons = []
@@ -311,8 +311,9 @@ class Bed:
         elif drop or corrupt:
             self._join_through_middle(drop, corrupt)
         else:
-            sh("ip", "link", "add", "dp0", "netns", self.a.namespace, "type", "veth",
-               "peer", "name", "dp0", "netns", self.b.namespace)
+            spread = ["numtxqueues", str(queues), "numrxqueues", str(queues)] if queues > 1 else []
+            sh("ip", "link", "add", "dp0", "netns", self.a.namespace, *spread, "type", "veth",
+               "peer", "name", "dp0", "netns", self.b.namespace, *spread)
         for host in self.hosts:
             self._up(host.namespace, "dp0")
         if daemons:

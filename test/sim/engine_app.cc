@@ -33,20 +33,22 @@ EngineApp::EngineApp(RunState* run, EngineHost* host, int index, uint64_t seed)
   const StoreShape& store = run->profile->shape[host_index];
   const ipc::LaneShape shape{store.tx_buffers, store.rx_buffers, store.buffer_size,
                              store.flow_slots};
-  auto channel = Channel::create({&shape, 1});
+  const std::vector<ipc::LaneShape> shapes(host->engines(), shape);
+  auto channel = Channel::create(shapes);
   SIM_CHECK(channel.ok(), "channel: %s", channel.error().c_str());
   channel_ = std::move(channel.value());
   mapping_ = mmap(nullptr, channel_->memory_size(), PROT_READ | PROT_WRITE, MAP_SHARED,
                   channel_->memory_fd(), 0);
   SIM_CHECK(mapping_ != MAP_FAILED, "mmap of the channel: %s", std::strerror(errno));
-  const int engine_fd = channel_->engine_fd(0);
+  std::vector<int> engine_fds;
+  for (uint32_t i = 0; i < host->engines(); i++) engine_fds.push_back(channel_->engine_fd(i));
   client::ChannelParts parts;
   parts.memory = mapping_;
   parts.memory_size = channel_->memory_size();
-  parts.shapes = &shape;
-  parts.lane_count = 1;
+  parts.shapes = shapes.data();
+  parts.lane_count = host->engines();
   parts.application_fd = channel_->application_fd();
-  parts.engine_fds = &engine_fd;
+  parts.engine_fds = engine_fds.data();
   client_ = client::channel_from_memory(parts);
   SIM_CHECK(client_ != nullptr, "channel_from_memory: %s", std::strerror(errno));
   client_->check_ticks = UINT64_MAX;  // what happens by the real clock happens by chance here
@@ -71,12 +73,25 @@ void EngineApp::open(const FourTuple& tuple, const FlowPlan& plan) {
   by_tuple_[tuple] = &flow;
   live_.push_back(&flow);
   connecting_++;
+  flow.engine = static_cast<uint32_t>(random_.below(host_->engines()));
+  connect(&flow, flows_.size(), random_.chance(0.2));
+}
+
+void EngineApp::connect(Flow* flow, uint64_t number, bool settles) {
   EngineCommand command;
   command.kind = EngineCommand::Kind::kConnect;
-  command.cookie = host_->cookie(this, flows_.size());
-  command.lane = lane();
-  command.tuple = tuple;
-  host_->command(command);
+  command.cookie = host_->cookie(this, number);
+  command.lane = lane(flow->engine);
+  command.tuple = flow->life->tuple;
+  command.settles = settles;
+  host_->command(flow->engine, command);
+}
+
+bool EngineApp::has(const Lane* lane) const {
+  for (uint32_t i = 0; i < client_->lane_count; i++) {
+    if (channel_->lane(i) == lane) return true;
+  }
+  return false;
 }
 
 void EngineApp::on_event(const EngineEvent& event) {
@@ -88,11 +103,19 @@ void EngineApp::on_event(const EngineEvent& event) {
       connecting_--;
       if (dead_) return;
       SIM_CHECK(event.tuple == flow.life->tuple, "connected with another tuple");
-      SIM_CHECK(client::register_flow(client_, 0, event.flow, flow.name), "register_flow: %s",
-                std::strerror(errno));
+      SIM_CHECK(client::register_flow(client_, flow.engine, event.flow, flow.name),
+                "register_flow: %s", std::strerror(errno));
       flow.connected = true;
       flow.next_send = run_->clock->now();
       run_->oracle->connected(flow.life);
+      return;
+    }
+    case EngineEvent::Kind::kMoved: {
+      Flow& flow = flows_[number - 1];
+      if (dead_) return;
+      SIM_CHECK(event.engine != flow.engine, "a flow moves to where it is");
+      flow.engine = event.engine;
+      connect(&flow, number, true);
       return;
     }
     case EngineEvent::Kind::kDone:
@@ -110,7 +133,7 @@ void EngineApp::on_event(const EngineEvent& event) {
       sim_fail("host %d: the engine says that the application broke the protocol: %s",
                host_->index(), event.reason);
     case EngineEvent::Kind::kLaneRemoved:
-      removed_ = true;
+      lanes_removed_++;
       return;
     case EngineEvent::Kind::kFlowStats:
     case EngineEvent::Kind::kLaneDrained:
@@ -227,7 +250,7 @@ bool EngineApp::may_look(Instant* next) {
   if (fd_ < 0) return true;
   pollfd waiting{fd_, POLLIN, 0};
   if (poll(&waiting, 1, 0) != 1) {
-    SIM_CHECK(client_->lanes[0].deliver.empty() || run_->clock->now() == last_look_,
+    SIM_CHECK(!has_delivery() || run_->clock->now() == last_look_,
               "host %d: entries wait and the doorbell was not rung", host_->index());
     return false;
   }
@@ -263,11 +286,13 @@ Instant EngineApp::work() {
 
 void EngineApp::crash() {
   if (dead_) return;
-  EngineCommand command;
-  command.kind = EngineCommand::Kind::kRemoveLane;
-  command.cookie = host_->cookie(this, 0);
-  command.lane = lane();
-  host_->command(command);
+  for (uint32_t i = 0; i < lanes(); i++) {
+    EngineCommand command;
+    command.kind = EngineCommand::Kind::kRemoveLane;
+    command.cookie = host_->cookie(this, 0);
+    command.lane = lane(i);
+    host_->command(i, command);
+  }
   forget_all();
 }
 
@@ -295,18 +320,27 @@ bool EngineApp::plans_done() const {
   });
 }
 
-bool EngineApp::has_delivery() const { return !dead_ && !client_->lanes[0].deliver.empty(); }
+bool EngineApp::has_delivery() const {
+  if (dead_) return false;
+  for (uint32_t i = 0; i < client_->lane_count; i++) {
+    if (!client_->lanes[i].deliver.empty()) return true;
+  }
+  return false;
+}
 
 void EngineApp::describe() const {
-  const client::Lane& l = client_->lanes[0];
-  std::fprintf(stderr,
-               "  application %d%s%s: %u connecting, daemon has %u of %u rx buffers, %u gathered, "
-               "%u in views, tx free %u of %u, "
-               "deliveries %s, fd %s, descriptor %d\n",
-               index_, dead_ ? " (dead)" : "", removed_ ? " (removed)" : "", connecting_,
-               removed_ ? 0 : channel_->lane(0)->rx_free(), l.rx_buffers, l.gathered_buffers,
-               l.view_buffers, l.tx_free_count, l.tx_buffers, l.deliver.empty() ? "none" : "wait",
-               fd_ < 0 ? "unused" : "used", fd_);
+  for (uint32_t i = 0; i < client_->lane_count; i++) {
+    const client::Lane& l = client_->lanes[i];
+    std::fprintf(
+        stderr,
+        "  application %d%s%s: %u connecting, daemon has %u of %u rx buffers, %u gathered, "
+        "%u in views, tx free %u of %u, "
+        "deliveries %s, fd %s, descriptor %d\n",
+        index_, dead_ ? " (dead)" : "", removed() ? " (removed)" : "", connecting_,
+        removed() ? 0 : channel_->lane(i)->rx_free(), l.rx_buffers, l.gathered_buffers,
+        l.view_buffers, l.tx_free_count, l.tx_buffers, l.deliver.empty() ? "none" : "wait",
+        fd_ < 0 ? "unused" : "used", fd_);
+  }
 }
 
 void EngineApp::check_empty() {
@@ -316,12 +350,13 @@ void EngineApp::check_empty() {
               std::strerror(errno));
     view_held_ = false;
   }
-  client::Lane* lane_of_client = &client_->lanes[0];
-  SIM_CHECK(client::tx_drain(client_, lane_of_client), "the channel died: %d", client_->dead_errno);
   const StoreShape& shape = run_->profile->shape[host_->index()];
-  SIM_CHECK(lane_of_client->tx_free_count == shape.tx_buffers,
-            "host %d: %u of %u tx buffers came back", host_->index(), lane_of_client->tx_free_count,
-            shape.tx_buffers);
+  for (uint32_t i = 0; i < client_->lane_count; i++) {
+    client::Lane* lane = &client_->lanes[i];
+    SIM_CHECK(client::tx_drain(client_, lane), "the channel died: %d", client_->dead_errno);
+    SIM_CHECK(lane->tx_free_count == shape.tx_buffers, "host %d: %u of %u tx buffers came back",
+              host_->index(), lane->tx_free_count, shape.tx_buffers);
+  }
 }
 
 }  // namespace mn::test

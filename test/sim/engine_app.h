@@ -14,6 +14,7 @@
 #include "channel/channel.h"
 #include "engine/engine.h"
 #include "libmachnet/channel.h"
+#include "libmachnet/channel_state.h"
 #include "sim/sim_app.h"
 #include "support/oracle.h"
 
@@ -28,7 +29,9 @@ class EngineApp {
   EngineApp(const EngineApp&) = delete;
   EngineApp& operator=(const EngineApp&) = delete;
 
-  Lane* lane() { return channel_->lane(0); }
+  Lane* lane(uint32_t engine) { return channel_->lane(engine); }
+  uint32_t lanes() const { return client_->lane_count; }
+  bool has(const Lane* lane) const;
   void open(const FourTuple& tuple, const FlowPlan& plan);
   void on_event(const EngineEvent& event);
   // Returns when it wants to be called again at the latest.
@@ -38,7 +41,7 @@ class EngineApp {
   void close_everything(SimRandom* random, bool all);
   bool plans_done() const;
   bool dead() const { return dead_; }
-  bool removed() const { return removed_; }
+  bool removed() const { return lanes_removed_ == client_->lane_count; }
   bool has_delivery() const;
   uint64_t waits_seen() const { return waits_seen_; }
   // Every flow is over: all buffers are back on both sides.
@@ -52,6 +55,7 @@ class EngineApp {
     MachnetFlow_t name{};
     bool connected = false;
     bool ending = false;
+    uint32_t engine = 0;  // whose lane it was opened on
     uint32_t index = 0;
     uint32_t length = 0;         // of the message that waits to be sent; 0: none
     std::vector<uint8_t> bytes;  // of it
@@ -59,6 +63,7 @@ class EngineApp {
     Instant next_send{};
     Instant end_at = Instant::never();
   };
+  void connect(Flow* flow, uint64_t number, bool settles);
   bool may_look(Instant* next);
   void take_events();
   bool take_message();
@@ -96,7 +101,7 @@ class EngineApp {
   uint64_t waits_seen_ = 0;
   bool room_wanted_ = false;
   bool dead_ = false;
-  bool removed_ = false;
+  uint32_t lanes_removed_ = 0;
 };
 
 }  // namespace mn::test

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// EngineHost: one host of an engine simulation: a real Engine on a SimPort (behind a FaultyPort),
-// applications with real channels, and a control plane that only passes commands and events on.
-// Driven by the clock's events: the engine is polled when a frame, an application or its own
-// deadline gives a reason, as a sleeping one would be.
+// EngineHost: one host of an engine simulation: a NIC of one or several queues, a real Engine on
+// each (a SimPort behind a FaultyPort), applications with real channels, and a control plane that
+// only passes commands and events on. The NIC spreads packets by a key that nobody knows and a
+// table that may change. Driven by the clock's events: engines are polled when a frame, an
+// application or a deadline gives a reason, as sleeping ones would be.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -23,6 +25,7 @@ struct EngineSetup {
   uint32_t tx_frames = 256;
   PortFaults faults;
   uint32_t prefix_length = 24;
+  uint32_t engines = 1;
 };
 
 class EngineHost {
@@ -35,13 +38,15 @@ class EngineHost {
   int index() const { return index_; }
   void connect_to(SimLink* out) {
     out_ = out;
-    port_.connect_to(out);
+    for (auto& member : members_) member->port.connect_to(out);
   }
   void start();
   void packet_arrived(std::span<const uint8_t> frame, bool damaged);
   void wake_at(Instant when);
   void wake() { wake_at(run_->clock->now()); }
-  void command(const EngineCommand& command);
+  void command(uint32_t engine, const EngineCommand& command);
+  uint32_t engines() const { return setup_.engines; }
+  void resteer();  // the NIC's table is written anew
   uint64_t cookie(EngineApp* app, uint64_t number) const;
 
   EngineApp& app(uint32_t index) { return *apps_[index]; }
@@ -49,9 +54,9 @@ class EngineHost {
   void open(uint32_t app, Port local_port, Port remote_port, const FlowPlan& plan);
   void restart();
   void heal() {
-    faulty_.heal();
+    for (auto& member : members_) member->faulty.heal();
     stopped_until_ = Instant{};
-    port_.set_link(true);
+    set_link(true);
   }
   // The machine stands still for so long, applications too; frames go on arriving.
   void stop(Duration length);
@@ -69,8 +74,10 @@ class EngineHost {
   uint32_t flow_count() const;
   bool idle() const;  // no flow is left, and no application has anything to take
   transport::TransportCounters transport_counters() const { return {}; }
-  const ipc::EngineCounters& counters() const { return *counters_; }
-  uint64_t faults_injected() const { return faulty_.injected(); }
+  const ipc::EngineCounters& counters(uint32_t engine = 0) const {
+    return *members_[engine]->counters;
+  }
+  uint64_t faults_injected() const;
 
  private:
   void make_engine();
@@ -82,10 +89,22 @@ class EngineHost {
   SimRandom random_;
   EngineSetup setup_;
   SimLink* out_ = nullptr;
-  SimPort port_;
-  FaultyPort faulty_;
-  std::unique_ptr<ipc::EngineCounters> counters_;
-  std::unique_ptr<Engine> engine_;
+  struct Member {
+    Member(const NicFacts& facts, const EngineSetup& setup, uint64_t seed)
+        : port(facts, setup.tx_frames), faulty(&port, setup.faults, seed) {}
+    SimPort port;
+    FaultyPort faulty;
+    std::unique_ptr<ipc::EngineCounters> counters;
+    std::unique_ptr<Engine> engine;
+  };
+  void set_link(bool is_up);
+  uint32_t queue_of(std::span<const uint8_t> frame) const;
+  Instant next_deadline() const;
+
+  std::unique_ptr<EngineGroup> group_;  // of several
+  std::vector<std::unique_ptr<Member>> members_;
+  uint64_t rss_key_ = 0;
+  std::array<uint32_t, 64> rss_table_{};  // queues
   std::vector<std::unique_ptr<EngineApp>> apps_;
   std::vector<std::unique_ptr<EngineApp>> dead_apps_;
   Instant stopped_until_{};

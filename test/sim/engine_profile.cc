@@ -43,7 +43,27 @@ void random_absences(SimRandom* random, EngineProfile* run) {
   }
 }
 
+// Each side has its own number of queues, its own key, and a table that changes now and then.
+void random_queues(SimRandom* random, EngineProfile* run) {
+  for (EngineSetup& setup : run->setup) {
+    setup.engines = static_cast<uint32_t>(random->chance(0.2) ? 16 : random->between(1, 4));
+  }
+  run->profile.tuples = 0;  // a port rests before it is used again
+  if (!random->chance(0.5)) return;
+  for (uint64_t left = random->between(1, 4); left > 0; left--) {
+    run->resteers.push_back(
+        {.host = static_cast<int>(random->below(2)),
+         .at = random->duration({}, milliseconds(random->chance(0.5) ? 2 : 50))});
+  }
+}
+
 }  // namespace
+
+void schedule_resteers(EngineRun* run, const EngineProfile& engines) {
+  for (const Resteer& resteer : engines.resteers) {
+    run->clock().after(resteer.at, [run, resteer] { run->host(resteer.host).resteer(); });
+  }
+}
 
 void schedule_absences(EngineRun* run, const EngineProfile& engines) {
   for (const Absence& absence : engines.absences) {
@@ -95,6 +115,7 @@ EngineProfile random_engine_profile(uint64_t seed) {
   }
   if (random.chance(0.2)) run.setup[0].prefix_length = run.setup[1].prefix_length = 32;
   if (random.chance(0.15)) random_absences(&random, &run);
+  if (random.chance(0.3)) random_queues(&random, &run);
   return run;
 }
 

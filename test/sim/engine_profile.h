@@ -19,11 +19,20 @@ struct Absence {
   Kind kind = Kind::kStop;
 };
 
+// The NIC's table of queues is written anew.
+struct Resteer {
+  int host = 0;
+  Duration at{};
+};
+
 struct EngineProfile {
   Profile profile;
   EngineSetup setup[2];
   std::vector<Absence> absences;
+  std::vector<Resteer> resteers;
 };
+
+void schedule_resteers(EngineRun* run, const EngineProfile& engines);
 
 void schedule_absences(EngineRun* run, const EngineProfile& engines);
 

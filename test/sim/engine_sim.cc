@@ -11,7 +11,10 @@ namespace {
 uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
   const EngineProfile engines = random_engine_profile(seed);
   EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
-  run.on_start = [&engines](EngineRun* started) { schedule_absences(started, engines); };
+  run.on_start = [&engines](EngineRun* started) {
+    schedule_absences(started, engines);
+    schedule_resteers(started, engines);
+  };
   const RunResult result = run.run();
   totals->messages += result.messages;
   totals->bytes += result.bytes;

@@ -232,6 +232,14 @@ bool Oracle::may_reset(const Life& peer, const Life& life) const {
          (life.closed && peer.reason == ipc::kEndClosedByPeer && peer.received == life.sent);
 }
 
+// Its peer's host started anew, and what opened the same tuple again was accepted by another engine.
+bool Oracle::replaced(const Life& life) const {
+  return hosts_die && std::any_of(lives_.begin(), lives_.end(), [&life](const Life& later) {
+           return later.host == life.host && later.tuple == life.tuple && !later.opener &&
+                  later.uid > life.uid && later.born >= life.ended;
+         });
+}
+
 void Oracle::check_ending(const Life& life) const {
   const Life* peer = life.peer;
   switch (life.reason) {
@@ -253,7 +261,7 @@ void Oracle::check_ending(const Life& life) const {
       // Somebody must have begun. An acceptor's application may never have heard of the flow: it
       // died, or every sign of the opener was lost for as long as its host waits for one.
       SIM_CHECK(
-          life.aborted ||
+          life.aborted || replaced(life) ||
               other_end(life, life.opener && (hosts_die || life.ended - life.born >= kHalfOpen),
                         [&](const Life& other) { return may_reset(other, life); }),
           "life %u was reset at %" PRId64 " ns, its peer %u did nothing", life.uid, life.ended.ns,

@@ -87,6 +87,7 @@ class Oracle {
   void pair(Life* life, std::span<const uint8_t> bytes);
   void check_ending(const Life& life) const;
   bool may_reset(const Life& peer, const Life& life) const;
+  bool replaced(const Life& life) const;
   // Whether the other end of `life` may have done what `could` says: its peer, or when no message
   // has told who that is, anyone with the same tuple at the same time.
   template <typename Could>

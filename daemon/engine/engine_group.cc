@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "engine/engine_group.h"
+
+#include <unistd.h>
+
+#include <bit>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace mn {
+
+EngineGroup::EngineGroup(uint32_t engines)
+    : engines_(engines), rings_(engines * engines), members_(new Member[engines]) {
+  MN_ASSERT(engines >= 1 && engines <= kEnginesMax);
+  for (uint32_t from = 0; from < engines; from++) {
+    for (uint32_t to = 0; to < engines; to++) {
+      if (from != to) rings_[from * engines + to] = std::make_unique<Ring>();
+    }
+  }
+}
+
+bool EngineGroup::push(uint32_t from, uint32_t to, const HandedFrame& handed) {
+  if (!ring_between(from, to).try_push(handed)) return false;
+  members_[from].news |= uint32_t{1} << to;
+  return true;
+}
+
+bool EngineGroup::hand_over(uint32_t from, uint32_t to, const RxFrame& frame) {
+  HandedFrame handed;
+  handed.frame = frame;
+  handed.frame.udp_checksum_ok = true;
+  handed.arrived_at = from;
+  return push(from, to, handed);
+}
+
+uint32_t EngineGroup::copy_to_others(uint32_t from, std::span<const uint8_t> frame) {
+  HandedFrame handed;
+  MN_ASSERT(!frame.empty() && frame.size() <= handed.bytes.size());
+  handed.arrived_at = from;
+  handed.copied = static_cast<uint32_t>(frame.size());
+  memcpy(handed.bytes.data(), frame.data(), frame.size());
+  uint32_t lost = 0;
+  for (uint32_t to = 0; to < engines_; to++) {
+    if (to != from) lost += !push(from, to, handed);
+  }
+  return lost;
+}
+
+void EngineGroup::ring(uint32_t from) {
+  uint32_t news = members_[from].news;
+  if (news == 0) return;
+  members_[from].news = 0;
+  // What was pushed is seen by who announces its sleep after this, or its announcement is seen
+  // here: pairs with the fence in announce_sleep.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (; news != 0; news &= news - 1) {
+    Member& member = members_[std::countr_zero(news)];
+    if (!member.asleep.load(std::memory_order_relaxed) || member.wake_fd < 0) continue;
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t n = write(member.wake_fd, &one, sizeof one);
+  }
+}
+
+bool EngineGroup::take(uint32_t to, HandedFrame* ret_frame) {
+  uint32_t& next = members_[to].next;
+  for (uint32_t looked = 0; looked < engines_; looked++) {
+    const uint32_t from = next;
+    if (from != to && ring_between(from, to).try_pop(ret_frame)) return true;
+    next = from + 1 == engines_ ? 0 : from + 1;
+  }
+  return false;
+}
+
+bool EngineGroup::announce_sleep(uint32_t to) {
+  members_[to].asleep.store(true, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // pairs with the fence in ring
+  for (uint32_t from = 0; from < engines_; from++) {
+    if (from == to || ring_between(from, to).empty()) continue;
+    end_sleep(to);
+    return false;
+  }
+  return true;
+}
+
+void EngineGroup::end_sleep(uint32_t to) {
+  members_[to].asleep.store(false, std::memory_order_relaxed);
+}
+
+}  // namespace mn
