@@ -171,18 +171,16 @@ void EngineHost::stop(Duration length) {
 void EngineHost::drop_link(Duration length) {
   if (run_->winding_down) return;
   run_->trace->note(run_->clock->now(), "host %d: link down", index_);
-  set_link(false);
-  run_->clock->after(length, [this] { set_link(true); });
+  lose_link(length);
 }
 
 // The engine does it, and nothing else meanwhile.
 void EngineHost::reset_nic(Duration length) {
   if (run_->winding_down) return;
   run_->trace->note(run_->clock->now(), "host %d: NIC reset", index_);
-  set_link(false);
+  lose_link(length);
   for (auto& member : members_) member->port.reset();
   stop(length);
-  run_->clock->after(length, [this] { set_link(true); });
 }
 
 void EngineHost::poll() {
@@ -229,6 +227,15 @@ bool EngineHost::plans_done() const {
 
 void EngineHost::close_everything(SimRandom* random, bool all) {
   for (auto& app : apps_) app->close_everything(random, all);
+}
+
+// Of several reasons for it to be down the longest counts.
+void EngineHost::lose_link(Duration length) {
+  set_link(false);
+  link_lost_until_ = std::max(link_lost_until_, run_->clock->now() + length);
+  run_->clock->after(length, [this] {
+    if (run_->clock->now() >= link_lost_until_) set_link(true);
+  });
 }
 
 void EngineHost::set_link(bool is_up) {

@@ -97,6 +97,7 @@ class EngineHost {
     std::unique_ptr<ipc::EngineCounters> counters;
     std::unique_ptr<Engine> engine;
   };
+  void lose_link(Duration length);
   void set_link(bool is_up);
   uint32_t queue_of(std::span<const uint8_t> frame) const;
   Instant next_deadline() const;
@@ -108,6 +109,7 @@ class EngineHost {
   std::vector<std::unique_ptr<EngineApp>> apps_;
   std::vector<std::unique_ptr<EngineApp>> dead_apps_;
   Instant stopped_until_{};
+  Instant link_lost_until_{};
   Duration clock_ahead_{};
   Instant wake_at_ = Instant::never();
   uint64_t wake_generation_ = 0;
