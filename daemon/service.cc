@@ -184,14 +184,14 @@ Result<void> Service::run() {
   counters_ = std::move(counters.value());
   const ClockChoice clock = choose_clock();
   use_counter_ = clock.counter;
-  log_info("clock: %s (%s)", clock.counter ? "the processor's" : "the kernel's",
-           clock.reason.c_str());
   auto plans = plan_nics(config_);
   if (!plans) {
     log_nic_failure(plans.error(), config_);
     return Error{""};  // said already
   }
   if (auto started = start_nics(std::move(plans.value())); !started) return started;
+  log_info("clock: %s (%s)", clock.counter ? "the processor's" : "the kernel's",
+           clock.reason.c_str());
   if (auto started = start_engines(); !started) return started;
 
   std::vector<std::unique_ptr<control::EngineLink>> links;
