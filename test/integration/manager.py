@@ -67,7 +67,7 @@ class Manager:
         return self.daemon
 
     def listen(self, seconds):
-        """Takes what comes in so many seconds."""
+        """Takes what comes in so many seconds, and everything that waits at their end."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
@@ -79,7 +79,7 @@ class Manager:
                     self.heard.append((time.monotonic(), pairs))
                 else:
                     self.journal.append(pairs)
-            if left <= 0:
+            if left <= 0 and not ready:
                 return
 
     def wait_for(self, key, value, timeout):
