@@ -42,15 +42,33 @@ void set_timer(Core& core, Flow& flow, LossTimer kind, Instant at) {
   if (kind != LossTimer::kNone) need_timer(core, flow, at);
 }
 
-}  // namespace
-
-void mark_lost(Core& core, Flow& flow, Seqno s) {
+// No longer in flight. The caller puts it into the list of those to send again.
+void note_lost(Core& core, Flow& flow, Seqno s) {
   SentPacket& packet = sent_packet(core, flow, s);
   if (packet.place == SentPacket::kResent) list_remove(core, flow, flow.resent, s);
   packet.place = SentPacket::kLost;
   MN_TRACE_WITH(trace_record, core, {}, flow, ipc::kTraceLost, s, packet);
   packet.flags |= SentPacket::kJudgedLost;
   flow.in_flight--;
+}
+
+// A packet sent again was among the oldest that were lost, and is again: it goes before those that
+// wait for their first repetition, behind `after` if that went there before it. The peer can name
+// only so many ranges that it has, from the oldest on: what is sent out of this order may arrive
+// and never be heard of.
+void mark_lost_again(Core& core, Flow& flow, Seqno s, uint16_t after) {
+  note_lost(core, flow, s);
+  if (after == SlotList::kEnd) {
+    list_push_front(core, flow, flow.lost, s);
+  } else {
+    list_insert_after(core, flow, flow.lost, seqno_of_slot(flow, after), s);
+  }
+}
+
+}  // namespace
+
+void mark_lost(Core& core, Flow& flow, Seqno s) {
+  note_lost(core, flow, s);
   list_push_back(core, flow, flow.lost, s);
 }
 
@@ -72,6 +90,7 @@ Instant detect_losses(Core& core, Instant now, Flow& flow) {
     lost++;
   }
   flow.tx_judge = s;
+  uint16_t after = SlotList::kEnd;
   while (!flow.resent.empty()) {
     const Seqno r = seqno_of_slot(flow, flow.resent.head);
     const SentPacket& packet = sent_packet(core, flow, r);
@@ -80,7 +99,8 @@ Instant detect_losses(Core& core, Instant now, Flow& flow) {
       look_again = std::min(look_again, Instant{packet.sent_ns + patience});
       break;
     }
-    mark_lost(core, flow, r);
+    mark_lost_again(core, flow, r, after);
+    after = window_slot(r);
     lost++;
   }
   if (lost > 0) {

@@ -306,6 +306,19 @@ void list_push_front(Core& core, Flow& flow, SlotList& list, Seqno s) {
   list.head = window_slot(s);
 }
 
+void list_insert_after(Core& core, Flow& flow, SlotList& list, Seqno after, Seqno s) {
+  SentPacket& packet = sent_packet(core, flow, s);
+  SentPacket& before = sent_packet(core, flow, after);
+  packet.previous = window_slot(after);
+  packet.next = before.next;
+  if (before.next == SlotList::kEnd) {
+    list.tail = window_slot(s);
+  } else {
+    sent_packet(core, flow, seqno_of_slot(flow, before.next)).previous = window_slot(s);
+  }
+  before.next = window_slot(s);
+}
+
 void list_remove(Core& core, Flow& flow, SlotList& list, Seqno s) {
   const SentPacket& packet = sent_packet(core, flow, s);
   if (packet.previous == SlotList::kEnd) {

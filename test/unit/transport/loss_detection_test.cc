@@ -108,6 +108,35 @@ void rack__lost_retransmission_is_found(void** state) {
   assert_int_equal(t.hosts[0]->transport.counters().timeouts, 0);
 }
 
+// The peer names only so many ranges, the oldest first: what is sent out of order may arrive and
+// never be heard of.
+void rack__lost_again_goes_before_lost_later(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  measure(t, microseconds(40));
+  for (int i = 0; i < 3; i++) t.send(0, TwoHosts::message(1440, 1));
+  t.poll(0);
+  const uint32_t oldest = header_of(t.hosts[0]->wire[0]).sequence;
+  t.hosts[0]->wire.pop_front();
+  t.now = t.now + microseconds(40);
+  t.deliver_all(0);
+  t.poll(1);
+  t.deliver_all(1);
+  t.pass(microseconds(60), false);
+  assert_int_equal(t.poll(0), 1);
+  t.lose_all(0);
+  for (int i = 0; i < 3; i++) t.send(0, TwoHosts::message(1440, 1));
+  t.poll(0);
+  t.hosts[0]->wire.pop_front();  // a later one, for the first time
+  t.now = t.now + microseconds(40);
+  t.deliver_all(0);
+  t.poll(1);
+  t.deliver_all(1);
+  t.pass(microseconds(100), false);  // both are late now
+  assert_int_equal(t.poll(0), 2);
+  assert_int_equal(header_of(t.hosts[0]->wire[0]).sequence, oldest);
+  assert_int_equal(header_of(t.hosts[0]->wire[1]).sequence, oldest + 3);
+}
+
 void tail_probe__repairs_the_last_packet(void** state) {
   TwoHosts& t = *two_hosts(state);
   measure(t, microseconds(40));
@@ -227,6 +256,7 @@ int main() {
       MN_CONNECTED_TEST(rack__gap_is_repaired_without_a_timeout),
       MN_CONNECTED_TEST(rack__slight_reordering_is_no_loss),
       MN_CONNECTED_TEST(rack__lost_retransmission_is_found),
+      MN_CONNECTED_TEST(rack__lost_again_goes_before_lost_later),
       MN_CONNECTED_TEST(tail_probe__repairs_the_last_packet),
       MN_CONNECTED_TEST(timeout__backs_off_and_is_bounded),
       MN_CONNECTED_TEST(timeout__everything_lost_is_repaired_in_a_round_trip),
