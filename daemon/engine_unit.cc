@@ -19,6 +19,20 @@ constexpr int kHeaders = 20 + 8 + 32;  // IPv4, UDP and ours: what an MTU holds 
 // 100 Gbit/s times 30 us; half the second-level cache of common servers.
 constexpr uint32_t kWindowBytes = 384 * 1024;
 
+transport::CongestionKind congestion_kind(const NicPlan& plan) {
+  using transport::CongestionKind;
+  if (plan.is_local) return CongestionKind::kFixed;  // there is no network
+  switch (plan.congestion) {
+    case config::Congestion::kSwift:
+      return CongestionKind::kSwift;
+    case config::Congestion::kCubic:
+      return CongestionKind::kCubic;
+    case config::Congestion::kFixed:
+      break;
+  }
+  return CongestionKind::kFixed;
+}
+
 EngineConfig engine_config(const NicPlan& plan, const NicFacts& nic,
                            const EngineSettings& settings) {
   EngineConfig config;
@@ -37,6 +51,7 @@ EngineConfig engine_config(const NicPlan& plan, const NicFacts& nic,
     config.transport.window_packets_max =
         std::clamp<uint32_t>(nic.rx_queue_depth / 2, 32, std::max<uint32_t>(32, fits_cache));
   }
+  config.transport.congestion = congestion_kind(plan);
   config.transport.seed = random_seed();
   return config;
 }

@@ -55,7 +55,8 @@ Result<std::vector<NicPlan>> plan_nics(const config::Config& config) {
                      .mtu = found.mtu,
                      .engines = nic.engines,
                      .cpus = nic.cpus,
-                     .idle = nic.idle});
+                     .idle = nic.idle,
+                     .congestion = nic.congestion});
   }
   return plans;
 }

@@ -30,6 +30,7 @@ struct NicPlan {
   uint16_t engines = 1;
   std::vector<int> cpus;
   config::Idle idle = config::Idle::kAdaptive;
+  config::Congestion congestion = config::Congestion::kFixed;
   bool is_local = false;  // no NIC: applications of this host only
 };
 

@@ -23,6 +23,7 @@ constexpr uint32_t kNicsMax = 16;  // an engine, and a lane of each channel, per
 
 enum class Hugepages : uint8_t { kAuto, kYes, kNo };
 enum class Idle : uint8_t { kSpin, kAdaptive };
+enum class Congestion : uint8_t { kSwift, kCubic, kFixed };
 enum class AddressSource : uint8_t { kAuto, kMetadata, kGiven };
 // kAuto: from where the address comes; with a given address that is nowhere, so none.
 enum class GatewaySource : uint8_t { kAuto, kNone, kGiven };
@@ -45,6 +46,7 @@ struct NicConfig {
   uint16_t engines = 1;
   std::vector<int> cpus;  // empty: any
   Idle idle = Idle::kAdaptive;
+  Congestion congestion = Congestion::kFixed;
 };
 
 // Limits on what one user's applications hold together; root is not bound.

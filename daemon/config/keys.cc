@@ -29,6 +29,8 @@ constexpr Choice<LogLevel> kLogLevels[] = {{"error", LogLevel::kError},
                                            {"info", LogLevel::kInfo},
                                            {"debug", LogLevel::kDebug}};
 constexpr Choice<Idle> kIdles[] = {{"spin", Idle::kSpin}, {"adaptive", Idle::kAdaptive}};
+constexpr Choice<Congestion> kCongestions[] = {
+    {"swift", Congestion::kSwift}, {"cubic", Congestion::kCubic}, {"fixed", Congestion::kFixed}};
 constexpr Choice<bool> kYesNo[] = {{"no", false}, {"yes", true}};
 constexpr const char* kModes[] = {"auto",      "vfio-pci", "uio_hv_generic", "bifurcated", "af_xdp",
                                   "af_packet", "pci"};
@@ -240,6 +242,11 @@ constexpr NicKey kNicTable[] = {
     {"idle", "spin, adaptive",
      [](NicConfig* nic, const std::string& value) { return choose(kIdles, value, &nic->idle); },
      [](const NicConfig& nic) { return word_for(kIdles, nic.idle); }, true},
+    {"congestion", "fixed, swift, cubic",
+     [](NicConfig* nic, const std::string& value) {
+       return choose(kCongestions, value, &nic->congestion);
+     },
+     [](const NicConfig& nic) { return word_for(kCongestions, nic.congestion); }},
 };
 
 }  // namespace

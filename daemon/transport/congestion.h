@@ -1,33 +1,70 @@
 // SPDX-License-Identifier: MIT
-// CongestionControl: how many packets of a flow may be in flight. A small object inside each flow;
-// it sees acknowledgements with their delay, losses and timeouts, and answers with a window.
-// FixedWindow is the only one for now: it ignores everything it hears.
+// Congestion: how many packets of a flow may be in flight. A small object inside each flow, one
+// thread: it sees acknowledgements with their delay, losses and timeouts, and answers with a
+// window. Which control does that is chosen per engine; they are plain structs in a union, because
+// a virtual call and an allocation per flow would cost more than most of them do. A window below
+// one packet is a pause between packets, which the caller's timer ends (release).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/time.h"
+#include "transport/congestion_kind.h"
+#include "transport/congestion_sample.h"
+#include "transport/cubic.h"
+#include "transport/swift.h"
 
 namespace mn::transport {
 
-struct AckSample {
-  Instant now;
-  uint32_t acked_packets = 0;  // newly acknowledged, cumulatively or selectively
-  Duration rtt{};              // with the receiver's hold time taken out; 0: no sample
-  Duration receiver_delay{};   // the hold time
-  uint32_t packets_in_flight = 0;
-};
-
-class FixedWindow {
+class Congestion {
  public:
-  explicit FixedWindow(uint32_t window_packets = 0) : window_packets_(window_packets) {}
-  void on_ack(const AckSample&) {}
-  void on_loss(Instant, uint32_t /*lost_packets*/) {}
-  void on_timeout(Instant) {}
+  Congestion() : swift_() {}
+
+  void start(CongestionKind kind, Instant now, uint32_t window_max);
+
+  // Whole packets; 0: paced, and the time has not come.
   uint32_t window_packets() const { return window_packets_; }
+  // The window held the sender back.
+  void on_filled(Instant now) { filled_at_ = now; }
+
+  // `sample.filled` is ours to know.
+  void on_ack(const AckSample& sample, const RttEstimator& estimator) {
+    if (kind_ != CongestionKind::kFixed) steer(sample, estimator);
+  }
+  // Packets sent before belong to losses that were answered.
+  Instant reduced_at() const {
+    return kind_ == CongestionKind::kSwift   ? swift_.reduced_at()
+           : kind_ == CongestionKind::kCubic ? cubic_.reduced_at()
+                                             : Instant{};
+  }
+  // Sent after reduced_at.
+  void on_loss(Instant now, uint32_t lost_packets);
+  // `n`: in a row.
+  void on_timeout(Instant now, uint32_t n);
+  // So many packets that had been taken for lost were only late.
+  void on_spurious(uint32_t packets);
+
+  // After on_ack. The pause before the next packet; 0: none.
+  bool waits() const { return window_packets_ == 0; }
+  Duration pause() const { return pause_; }
+  void release() { window_packets_ = std::max<uint16_t>(window_packets_, 1); }
 
  private:
-  uint32_t window_packets_;
+  float window() const {
+    return kind_ == CongestionKind::kSwift ? swift_.window() : cubic_.window();
+  }
+  void steer(AckSample sample, const RttEstimator& estimator);
+  void apply(float window, Duration round_trip);
+
+  uint16_t window_packets_ = 1;
+  CongestionKind kind_ = CongestionKind::kFixed;
+  Instant filled_at_;
+  Duration pause_{};
+  union {
+    Swift swift_;
+    Cubic cubic_;
+  };
 };
 
 }  // namespace mn::transport

@@ -110,12 +110,14 @@ struct alignas(64) Flow {
   bool failed_event : 1 = false;
   bool ended_event : 1 = false;
   bool lingering : 1 = false;
-  bool starved : 1 = false;  // offered no window: in group->starved
-  bool tx_cut : 1 = false;   // the last segment queued did not end its message
-  uint8_t ack_every = 16;    // packets
-  uint8_t backoff = 0;       // of the loss timer
+  bool starved : 1 = false;     // offered no window: in group->starved
+  bool resend_due : 1 = false;  // after a timeout: one packet, whatever the congestion window says
+  bool tx_cut : 1 = false;      // the last segment queued did not end its message
+  uint8_t ack_every = 16;       // packets
+  uint8_t backoff = 0;          // of the loss timer
   LossTimer loss_timer = LossTimer::kNone;
   uint16_t turn_bytes = 0;  // sent in this turn
+  uint8_t unasked = 0;      // packets sent since one asked for an ack at once
   FlowRef store_flow = kNoFlow;
   MessageStore* store = nullptr;
   StoreState* group = nullptr;  // the store's, or Core::orphans when kDead
@@ -156,13 +158,16 @@ struct alignas(64) Flow {
   Seqno rack_end;
   int64_t rack_rtt_ns = 0;
   RttEstimator rtt;
-  FixedWindow congestion;
-  Link ready_link;  // in group->ready_flows
+  Instant pace_at = Instant::never();  // the congestion window's next packet
+  Link ready_link;                     // in group->ready_flows
 
   // ---- Statistics
   uint64_t tx_queued_bytes = 0;
   uint64_t tx_messages = 0, tx_bytes = 0, rx_messages = 0, rx_bytes = 0;
   uint64_t tx_packets = 0, rx_packets = 0, retransmitted_packets = 0, timeouts = 0;
+
+  // Last: a fixed window uses only its beginning.
+  Congestion congestion;
 
   // ---- Cold
   Link store_link;
@@ -183,11 +188,12 @@ struct alignas(64) Flow {
 };
 static_assert(sizeof(Flow) < 1024, "memory of an idle flow");
 
-// What a message, sent or received, touches: everything before the cold fields. Asked for together,
-// the lines come in the time of one, wherever among thousands of flows this one was.
+// What a message, sent or received, touches: everything up to the congestion control. Asked for
+// together, the lines come in the time of one, wherever among thousands of flows this one was.
 inline void prefetch(const Flow* flow) {
   const auto* bytes = reinterpret_cast<const char*>(flow);
-  for (size_t at = 0; at < offsetof(Flow, store_link); at += 64) __builtin_prefetch(bytes + at);
+  for (size_t at = 0; at < offsetof(Flow, congestion) + 16; at += 64)
+    __builtin_prefetch(bytes + at);
 }
 
 constexpr uint16_t window_slot(Seqno s) { return s.value & (kWindowSlots - 1); }

@@ -29,7 +29,7 @@ Flow* new_flow(Core& core, Instant now, const FourTuple& tuple, MessageStore* st
   flow->tx_first = flow->tx_next = flow->tx_judge = flow->rack_end = {core.random()};
   flow->tx_limit = flow->tx_first;
   flow->rx_mss = static_cast<uint16_t>(std::min<uint32_t>(core.config.mss, store->buffer_size()));
-  flow->congestion = FixedWindow(core.config.window_packets_max);
+  flow->congestion.start(core.config.congestion, now, core.config.window_packets_max);
   flow->born_at = flow->heard_at = flow->probed_at = flow->progress_at = now;
   core.attach(flow, store);
   flow->store_flow = store->flow_reserve(flow->handle, tuple);

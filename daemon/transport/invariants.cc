@@ -117,7 +117,9 @@ void check_progress(const Core& core, const Flow& flow) {
   MN_ASSERT(!flow.probe_due || ready);
   MN_ASSERT(flow.outstanding() == 0 || flow.loss_timer != LossTimer::kNone || ready);
   MN_ASSERT(!has_unsent(flow) || flow.outstanding() > 0 || ready ||
-            flow.loss_timer != LossTimer::kNone);
+            flow.loss_timer != LossTimer::kNone || flow.pace_at != Instant::never());
+  MN_ASSERT(flow.pace_at >= Instant{flow.timer.at_ns} || flow.pace_at == Instant::never());
+  MN_ASSERT(!flow.congestion.waits() || flow.pace_at != Instant::never());
   (void)core;
 }
 

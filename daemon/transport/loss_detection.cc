@@ -76,6 +76,8 @@ Instant detect_losses(Core& core, Instant now, Flow& flow) {
   const int64_t patience = flow.rack_rtt_ns + reorder_window_ns(flow);
   Instant look_again = Instant::never();
   uint32_t lost = 0;
+  uint32_t news = 0;  // sent since the congestion window shrank last
+  const int64_t reduced_ns = flow.congestion.reduced_at().ns;
   // Packets sent once are in order of sending: the first that is not lost ends the search.
   Seqno s = later_of(flow.tx_judge, flow.tx_first);
   for (; before(s, flow.tx_next); ++s) {
@@ -86,6 +88,7 @@ Instant detect_losses(Core& core, Instant now, Flow& flow) {
       look_again = {packet.sent_ns + patience};
       break;
     }
+    news += packet.sent_ns > reduced_ns;
     mark_lost(core, flow, s);
     lost++;
   }
@@ -99,12 +102,13 @@ Instant detect_losses(Core& core, Instant now, Flow& flow) {
       look_again = std::min(look_again, Instant{packet.sent_ns + patience});
       break;
     }
+    news += packet.sent_ns > reduced_ns;
     mark_lost_again(core, flow, r, after);
     after = window_slot(r);
     lost++;
   }
   if (lost > 0) {
-    flow.congestion.on_loss(now, lost);
+    if (news > 0) flow.congestion.on_loss(now, news);
     mark_ready(core, flow);
   }
   return look_again;
@@ -183,15 +187,20 @@ void on_loss_deadline(Core& core, Instant now, Flow& flow) {
       set_loss_timer(core, now, flow, Instant::never());
       return;
     case LossTimer::kRetransmit: {
+      if (flow.in_flight == 0 && flow.congestion.waits()) {  // for its turn, not for an answer
+        set_loss_timer(core, now, flow, Instant::never());
+        return;
+      }
       flow.timeouts++;
       core.counters.timeouts++;
       if (flow.backoff < 16) flow.backoff++;
-      flow.congestion.on_timeout(now);
+      flow.congestion.on_timeout(now, flow.backoff);
       // One packet is enough: when it arrives, loss detection knows about all sent before it.
       const Seqno s = flow.tx_first;
       if (sent_packet(core, flow, s).place != SentPacket::kLost) mark_lost(core, flow, s);
       list_remove(core, flow, flow.lost, s);
       list_push_front(core, flow, flow.lost, s);
+      flow.resend_due = true;
       mark_ready(core, flow);
       set_loss_timer(core, now, flow, Instant::never());
       return;

@@ -29,9 +29,11 @@ class RttEstimator {
       smoothed_.ns += error / 8;
       if (smoothed_.ns <= 0) smoothed_.ns = 1;
     }
-    if (min_.ns == 0 || rtt <= min_ || now - min_at_ > kMinLifetime) {
+    if (rtt <= min_ || now - min_at_ > kMinLifetime || min_.ns == 0) {
       min_ = rtt;
       min_at_ = now;
+    } else if (rtt.ns <= min_.ns + min_.ns / 8 + kMinSlack.ns) {
+      min_at_ = now;  // the path is what it was
     }
     const Duration spread{std::max<int64_t>(4 * variation_.ns, 1000)};
     rto_ = std::clamp(smoothed_ + spread + kAckDelayMax, kRtoMin, kRtoMax);
@@ -45,11 +47,13 @@ class RttEstimator {
   Duration smoothed() const { return smoothed_; }
   Duration variation() const { return variation_; }
   Duration min() const { return min_; }
+  Instant min_at() const { return min_at_; }  // when it was last seen, about
   Duration rto() const { return rto_; }
   Duration tail_probe() const { return tail_probe_; }  // how long without an ack before a probe
 
  private:
   static constexpr Duration kMinLifetime = seconds(10);  // a route may get longer
+  static constexpr Duration kMinSlack = microseconds(2);
 
   Duration smoothed_{};
   Duration variation_{};

@@ -20,7 +20,7 @@ constexpr uint8_t kReorderStepsMax = 16;
 
 struct Progress {
   uint32_t acked = 0;
-  bool spurious = false;  // a packet arrived that we had judged lost
+  uint32_t spurious = 0;  // packets that arrived though we had judged them lost
 };
 
 // An outstanding packet has arrived: its place among those in flight, lost or sent again is free.
@@ -34,7 +34,7 @@ void note_acked(Core& core, Instant now, Flow& flow, const wire::PacketHeader& h
   }
   if (packet.place == SentPacket::kLost) {
     list_remove(core, flow, flow.lost, s);
-    if (packet.transmissions == 1) progress->spurious = true;
+    if (packet.transmissions == 1) progress->spurious++;
     return;
   }
   list_remove(core, flow, flow.resent, s);
@@ -42,7 +42,7 @@ void note_acked(Core& core, Instant now, Flow& flow, const wire::PacketHeader& h
   // An echo from before the retransmission speaks of the original (RFC 8985 section 6.2, step 2).
   if (static_cast<int32_t>(header.echo - timestamp_of({packet.sent_ns})) < 0) {
     if (packet.transmissions == 2 && (packet.flags & SentPacket::kJudgedLost) != 0) {
-      progress->spurious = true;
+      progress->spurious++;
     }
     return;
   }
@@ -117,13 +117,19 @@ void on_progress(Core& core, Instant now, Flow& flow, const wire::PacketHeader& 
   flow.backoff = 0;
   flow.tail_probed = false;
   flow.tail_probe_due = false;
+  if (__builtin_expect(progress.spurious > 0, 0)) {
+    if (flow.reorder_steps < kReorderStepsMax) flow.reorder_steps++;
+    flow.congestion.on_spurious(progress.spurious);
+  }
   flow.congestion.on_ack({.now = now,
                           .acked_packets = progress.acked,
                           .rtt = rtt,
                           .receiver_delay = microseconds(header.echo_delay),
-                          .packets_in_flight = flow.in_flight});
-  if (__builtin_expect(progress.spurious, 0) && flow.reorder_steps < kReorderStepsMax) {
-    flow.reorder_steps++;
+                          .peer_time = header.timestamp},
+                         flow.rtt);
+  if (__builtin_expect(flow.congestion.waits(), 0)) {
+    flow.pace_at = now + flow.congestion.pause();
+    need_timer(core, flow, flow.pace_at);
   }
   Instant in_doubt = Instant::never();
   // Without gaps and retransmissions everything in flight was sent after what has arrived.

@@ -15,6 +15,8 @@ namespace {
 
 using wire::PacketType;
 
+constexpr uint32_t kSelfClocked = 32;  // packets: a window that hears an ack every quarter of it
+
 // The end of what a packet took from the queue.
 struct Cut {
   BufferIndex next = kNoBuffer;  // the first buffer with bytes left
@@ -150,7 +152,23 @@ bool choose_lost(Core& core, Flow& flow, Seqno* ret_s) {
   return false;
 }
 
+// The peer acknowledges every so many packets, or after a while. A window that is shorter than a
+// few of those would go out in one burst, wait for the ack of its last packet, and take its own
+// length for a queue: so each quarter of a small window asks for an ack.
+bool asks_early(Flow& flow, uint32_t window) {
+  if (__builtin_expect(window >= kSelfClocked || flow.in_flight * 2 < window, 1)) return false;
+  if (++flow.unasked * 4 < window) return false;
+  flow.unasked = 0;
+  return true;
+}
+
 }  // namespace
+
+void on_pace_deadline(Core& core, Flow& flow) {
+  flow.pace_at = Instant::never();
+  flow.congestion.release();
+  mark_ready(core, flow);
+}
 
 void enqueue(Core& core, Flow& flow, BufferIndex buffer, uint16_t length, bool last_segment) {
   __builtin_prefetch(&flow.tx_blocks[block_slot(flow.tx_next)]);
@@ -178,6 +196,7 @@ bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view) {
   const bool closing = flow.send_next == kNoBuffer;
   if (closing && (!flow.close_requested || flow.close_sent)) return false;
   const uint32_t window = flow.congestion.window_packets();
+  if (flow.in_flight >= window) flow.congestion.on_filled(now);
   if (flow.in_flight >= window || outstanding >= core.config.window_packets_max) return false;
   // A close takes none of the peer's buffers.
   if (flow.tx_limit - flow.tx_next <= 0 && !closing) return false;
@@ -213,7 +232,8 @@ bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view) {
   flow.in_flight++;
   // Where nothing waits for the window to move, the ack may come with what the peer sends anyway.
   const bool window_ends = (flow.tx_limit - flow.tx_next <= 0 || flow.in_flight >= window ||
-                            outstanding + 1 >= core.config.window_packets_max) &&
+                            outstanding + 1 >= core.config.window_packets_max ||
+                            asks_early(flow, window)) &&
                            has_unsent(flow);
   write_record(core, now, flow, s, packet, window_ends || closing, view);
   on_data_left(core, now, flow);
@@ -221,12 +241,19 @@ bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view) {
 }
 
 bool transmit_lost(Core& core, Instant now, Flow& flow, TransmitView* view) {
-  if (flow.lost.empty() || flow.in_flight >= flow.congestion.window_packets()) return false;
+  if (flow.lost.empty()) return false;
+  const uint32_t window = flow.congestion.window_packets();
+  if (flow.in_flight >= window && !flow.resend_due) {
+    flow.congestion.on_filled(now);
+    return false;
+  }
   Seqno s;
   if (!choose_lost(core, flow, &s)) return false;
+  flow.resend_due = false;
   list_remove(core, flow, flow.lost, s);
   flow.in_flight++;
-  transmit_again(core, now, flow, s, flow.lost.empty(), view);
+  const bool asks = flow.lost.empty() || flow.in_flight >= window || asks_early(flow, window);
+  transmit_again(core, now, flow, s, asks, view);
   set_loss_timer(core, now, flow, Instant::never());
   return true;
 }

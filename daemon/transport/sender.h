@@ -17,6 +17,9 @@ bool transmit_lost(Core& core, Instant now, Flow& flow, TransmitView* view);
 bool transmit_tail_probe(Core& core, Instant now, Flow& flow, TransmitView* view);
 bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view);
 
+// The pause that the congestion window asked for is over.
+void on_pace_deadline(Core& core, Flow& flow);
+
 // Something queued has not been in a packet yet.
 inline bool has_unsent(const Flow& flow) {
   return flow.send_next != kNoBuffer || (flow.close_requested && !flow.close_sent);

@@ -257,9 +257,11 @@ void Transport::on_deadline(Instant now) {
       on_loss_deadline(core, now, flow);
       MN_TRACE_WITH(trace_timer, core, flow, ipc::kTraceArmed, flow.loss_timer, flow.loss_deadline);
     }
+    if (__builtin_expect(flow.pace_at <= now, 0)) on_pace_deadline(core, flow);
     if (!on_life_deadline(core, now, flow)) continue;
-    need_timer(core, flow,
-               std::min({flow.ack_deadline, flow.loss_deadline, life_deadline(core, flow)}));
+    need_timer(
+        core, flow,
+        std::min({flow.ack_deadline, flow.loss_deadline, flow.pace_at, life_deadline(core, flow)}));
   }
 }
 

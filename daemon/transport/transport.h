@@ -16,6 +16,7 @@
 #include "base/fixed_array.h"
 #include "base/time.h"
 #include "ipc/trace.h"
+#include "transport/congestion_kind.h"
 #include "transport/message_store.h"
 #include "wire/packet_header.h"
 
@@ -35,7 +36,8 @@ struct TransportConfig {
   uint32_t half_open_max = 64;
   uint16_t mss = 1440;  // payload bytes in a packet, from the NIC's MTU
   uint32_t window_packets_max =
-      256;            // receive window offered and congestion window, at most kWindowMax
+      256;  // receive window offered and congestion window, at most kWindowMax
+  CongestionKind congestion = CongestionKind::kFixed;
   uint64_t seed = 0;  // of the tags and first sequence numbers
   // The low bits of every tag are the engine's number among those of its NIC, so that any of them
   // knows from a packet whose flow it is for (as connection ids of QUIC may, RFC 9000 section 5.1).

@@ -137,6 +137,7 @@ void random_cuts(SimRandom* random, Profile* profile) {
 
 Profile random_profile(uint64_t seed) {
   SimRandom random(seed);
+  SimRandom controls(seed ^ 0x636f6e67);  // its own, so that the rest of a seed stays what it was
   Profile profile;
   profile.seed = seed;
   const LinkConfig base = clean_link(&random);
@@ -150,6 +151,9 @@ Profile random_profile(uint64_t seed) {
     transport.half_open_max = 32;
     transport.mss = pick<uint16_t>(&random, {536, 1400, 1440, 1440, 8940});
     transport.window_packets_max = pick<uint32_t>(&random, {4, 32, 256, 256, 1024});
+    transport.congestion = pick<transport::CongestionKind>(
+        &controls, {transport::CongestionKind::kFixed, transport::CongestionKind::kFixed,
+                    transport::CongestionKind::kSwift, transport::CongestionKind::kCubic});
     transport.seed = random.next();
   }
   random_applications(&random, &profile);

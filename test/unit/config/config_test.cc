@@ -74,6 +74,7 @@ void parse_config__takes_every_key(void**) {
       "engines = 1\n"
       "cpus = 2,4-5\n"
       "idle = spin\n"
+      "congestion = cubic\n"
       "[nic 0000:03:00.0]\n"
       "address = 10.0.2.2/32\n"
       "gateway = 10.9.9.9\n"
@@ -96,6 +97,8 @@ void parse_config__takes_every_key(void**) {
   assert_int_equal(c.nics[0].cpus.size(), 3);
   assert_int_equal(c.nics[0].cpus[2], 5);
   assert_true(c.nics[0].idle == config::Idle::kSpin);
+  assert_true(c.nics[0].congestion == config::Congestion::kCubic);
+  assert_true(c.nics[1].congestion == config::Congestion::kFixed);
   assert_true(c.nics[0].address_source == config::AddressSource::kGiven);
   assert_true(c.nics[0].gateway_source == config::GatewaySource::kGiven);
   assert_true(c.nics[0].force);
@@ -173,7 +176,7 @@ void keys__write_what_they_read(void**) {
       "flows_per_user = 4\nlisteners_per_user = 5\n"
       "[nic e]\naddress = 10.1.2.3/24\ngateway = 10.1.2.254\nmode = bifurcated\n"
       "allow_unsafe_noiommu = yes\nforce = yes\nmtu = 9000\nengines = 1\ncpus = 2,4,5\n"
-      "idle = spin\n";
+      "idle = spin\ncongestion = fixed\n";
   assert_fine(kText);
   std::string written = "[machnet]\n";
   for (const auto& key : config::machnet_keys()) {
@@ -208,6 +211,7 @@ void parse_config__refuses_bad_values(void**) {
       {"force", {"1", "true", "", "YES", "y", "no.", "-", "none"}},
       {"allow_unsafe_noiommu", {"1", "true", "", "YES", "y", "no.", "-", "none"}},
       {"idle", {"SPIN", "sleep", "", "spin,", "s", "adaptive1", "1", "yes"}},
+      {"congestion", {"Swift", "reno", "", "swift,cubic", "bbr", "0", "none", "auto"}},
       {"gateway",
        {"10.0.0.1", "11.0.0.2", "x", "", "0.0.0.0", "255.255.255.255", "1.2.3", "1.2.3.4.5"}},
   };

@@ -184,6 +184,31 @@ void timeout__backs_off_and_is_bounded(void** state) {
 }
 
 // After a long hole one packet is tried; its arrival releases the rest at once.
+// A control that shrinks its window to a packet while 20 are under way: without one beyond the
+// window nobody would ask the peer again.
+void timeout__one_packet_whatever_the_window(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  transport::TransportConfig config = TwoHosts::config(1);
+  config.congestion = transport::CongestionKind::kCubic;
+  t.hosts[0] = std::make_unique<TwoHosts::Host>(config, StoreShape{});
+  t.connect();
+  measure(t, microseconds(40));
+  for (int i = 0; i < 20; i++) t.send(0, TwoHosts::message(1440, 1));
+  const size_t sent = t.poll(0);
+  assert_in_range(sent, 10, 20);
+  const uint32_t oldest = header_of(t.hosts[0]->wire[0]).sequence;
+  t.lose_all(0);
+  t.pass(milliseconds(1), false);
+  assert_int_equal(t.poll(0), 1);  // the tail probe
+  t.lose_all(0);
+  t.pass(milliseconds(3), false);
+  assert_int_equal(t.hosts[0]->transport.counters().timeouts, 1);
+  assert_int_equal(t.poll(0), 1);
+  assert_int_equal(header_of(t.hosts[0]->wire[0]).sequence, oldest);
+  t.settle();
+  assert_int_equal(t.hosts[1]->messages.size(), 20);
+}
+
 void timeout__everything_lost_is_repaired_in_a_round_trip(void** state) {
   TwoHosts& t = *two_hosts(state);
   measure(t, microseconds(40));
@@ -259,6 +284,7 @@ int main() {
       MN_CONNECTED_TEST(rack__lost_again_goes_before_lost_later),
       MN_CONNECTED_TEST(tail_probe__repairs_the_last_packet),
       MN_CONNECTED_TEST(timeout__backs_off_and_is_bounded),
+      MN_HOSTS_TEST(timeout__one_packet_whatever_the_window),
       MN_CONNECTED_TEST(timeout__everything_lost_is_repaired_in_a_round_trip),
       MN_HOSTS_TEST(persist__asks_about_a_shut_window_until_it_opens),
       MN_HOSTS_TEST(no_buffer__is_no_loss_storm),

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Cubic: the window that the hosts of the Internet use (RFC 9438): after a loss it grows with the
+// cube of the time towards where the loss was, slowly there, and faster beyond. Delay is not looked
+// at, so a queue is filled until it overflows. Plain data inside a flow, one thread, no clock.
+#pragma once
+
+#include <cstdint>
+
+#include "base/time.h"
+#include "transport/congestion_sample.h"
+
+namespace mn::transport {
+
+class Cubic {
+ public:
+  void start(uint32_t window_max);
+  // True: window() may have changed.
+  bool on_ack(const AckSample& sample, const RttEstimator& rtt);
+  // Of packets sent after reduced_at: the window shrinks once for what was in flight at one time.
+  void on_loss(Instant now);
+  Instant reduced_at() const { return reduced_at_; }
+  // The n-th retransmission timeout in a row.
+  void on_timeout(Instant now, uint32_t n);
+  void on_spurious();  // the last reduction had no reason
+  float window() const { return window_; }
+
+ private:
+  void reduce(Instant now);
+
+  float window_ = 1;
+  float window_max_ = 1;
+  float threshold_ = 0;  // of slow start
+  float peak_ = 0;       // W_max
+  float plateau_s_ = 0;  // K: from the reduction to the peak
+  float reno_ = 0;       // W_est: what Reno would have by now
+  float before_ = 0;     // the last reduction; 0: nothing to undo
+  bool counting_ = false;
+  Instant since_;  // the epoch's start, while counting_
+  Instant reduced_at_;
+};
+
+}  // namespace mn::transport
