@@ -231,10 +231,10 @@ bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view) {
   ++flow.tx_next;
   flow.in_flight++;
   // Where nothing waits for the window to move, the ack may come with what the peer sends anyway.
-  const bool window_ends = (flow.tx_limit - flow.tx_next <= 0 || flow.in_flight >= window ||
-                            outstanding + 1 >= core.config.window_packets_max ||
-                            asks_early(flow, window)) &&
-                           has_unsent(flow);
+  const bool window_ends =
+      (flow.tx_limit - flow.tx_next <= 0 || flow.in_flight >= window ||
+       outstanding + 1 >= core.config.window_packets_max || asks_early(flow, window)) &&
+      has_unsent(flow);
   write_record(core, now, flow, s, packet, window_ends || closing, view);
   on_data_left(core, now, flow);
   return true;

@@ -34,6 +34,17 @@ Instant SimLink::drained_to(size_t packets) {
   return waiting <= packets ? clock_->now() : departures_[waiting - packets - 1];
 }
 
+bool SimLink::policed(size_t bytes) {
+  if (config_.policed_bits_per_second == 0) return false;
+  const double seconds = static_cast<double>((clock_->now() - tokens_at_).ns) * 1e-9;
+  tokens_at_ = clock_->now();
+  tokens_ = std::min(tokens_ + seconds * static_cast<double>(config_.policed_bits_per_second) / 8,
+                     static_cast<double>(config_.policed_burst_bytes));
+  if (tokens_ < static_cast<double>(bytes)) return true;
+  tokens_ -= static_cast<double>(bytes);
+  return false;
+}
+
 bool SimLink::lost(std::span<const uint8_t> bytes) {
   const uint64_t index = counters_.sent++;
   if (drop_if_ && drop_if_(index, bytes)) {
@@ -47,6 +58,10 @@ bool SimLink::lost(std::span<const uint8_t> bytes) {
   burst_ = burst_ ? !random_.chance(config_.burst_leave) : random_.chance(config_.burst_enter);
   if ((burst_ && random_.chance(config_.burst_loss)) || random_.chance(config_.loss)) {
     counters_.losses++;
+    return true;
+  }
+  if (policed(bytes.size())) {
+    counters_.policed++;
     return true;
   }
   if (queued() >= config_.queue_packets) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // SimLink: one direction of a cable in virtual time: rate, propagation delay with jitter, a finite
-// queue, and the faults of networks: random and bursty loss (Gilbert-Elliott), duplication,
-// reordering, bit flips, replay of old packets, exact drops, black holes. Everything is drawn from
-// the link's seed. It carries bytes and does not know what they mean, except that bit flips start
-// at `corrupt_from` (what an Ethernet FCS would have caught is no business of ours). Bytes that
-// were damaged are marked, so that a test can say what must have been refused.
+// queue, a policer, and the faults of networks: random and bursty loss (Gilbert-Elliott),
+// duplication, reordering, bit flips, replay of old packets, exact drops, black holes. Everything
+// is drawn from the link's seed. It carries bytes and does not know what they mean, except that bit
+// flips start at `corrupt_from` (what an Ethernet FCS would have caught is no business of ours).
+// Bytes that were damaged are marked, so that a test can say what must have been refused.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,8 @@ struct LinkConfig {
   Duration delay = microseconds(5);
   Duration jitter{};  // up to this much more, without reordering
   uint32_t queue_packets = 1024;
+  uint64_t policed_bits_per_second = 0;  // > 0: a token bucket drops what exceeds it
+  uint64_t policed_burst_bytes = 64 * 1024;
   double loss = 0;           // of each packet
   double burst_enter = 0;    // good -> bad, tried for each packet (Gilbert-Elliott)
   double burst_leave = 0.2;  // bad -> good
@@ -38,7 +40,7 @@ struct LinkConfig {
 
 struct LinkCounters {
   uint64_t sent = 0, delivered = 0, queue_drops = 0, losses = 0, exact_drops = 0, blackholed = 0;
-  uint64_t duplicates = 0, reordered = 0, corrupted = 0, replayed = 0;
+  uint64_t duplicates = 0, reordered = 0, corrupted = 0, replayed = 0, policed = 0;
 };
 
 class SimLink {
@@ -68,6 +70,7 @@ class SimLink {
     bool damaged = false;
   };
   bool lost(std::span<const uint8_t> bytes);
+  bool policed(size_t bytes);
   void fly(std::span<const uint8_t> bytes, Instant arrival);
   void damage(Flight* flight);
   void arrive(uint32_t slot);
@@ -82,6 +85,8 @@ class SimLink {
   LinkCounters counters_;
   bool burst_ = false;
   Instant busy_until_{};
+  double tokens_ = 0;  // bytes
+  Instant tokens_at_{};
   Instant last_arrival_{};
   std::deque<Instant> departures_;
   std::deque<Flight>
