@@ -188,6 +188,12 @@ void Engine::remove_lane(Instant now, const EngineCommand& command) {
   departing_.push_back(command);
 }
 
+// Rarely: a poll asks this first.
+bool Engine::has_report() const {
+  return host_.has_event() || transport_.has_event() || !violated_.empty() || !moved_.empty() ||
+         !departing_.empty() || !draining_.empty();
+}
+
 // Transport and host events first; a lane departs only when no event can name it any more.
 size_t Engine::report(Instant now) {
   size_t work = 0;

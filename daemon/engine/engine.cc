@@ -23,6 +23,7 @@ constexpr uint32_t kPacketsPerPoll = 64;
 // could have begun with the first.
 constexpr size_t kBytesPerPoll = 96 * 1024;
 constexpr uint32_t kDoorbellInterval = 64;  // polls between looks at parked lanes' doorbells
+constexpr uint32_t kHostInterval = 64;      // of a busy engine: at the host's deadlines
 // A connect hears within a second that nobody answers, and one lost request costs it little. RFC
 // 1122 section 2.3.2.1 asks for a limit on requests and suggests one a second; four, and then a
 // pause, is ours.
@@ -52,6 +53,7 @@ Engine::Engine(const EngineConfig& config, NicPort* port, ipc::EngineCounters* c
                int notify_fd)
     : config_(config),
       port_(port),
+      nic_(port->facts()),
       counters_(counters),
       notify_fd_(notify_fd),
       command_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
@@ -105,31 +107,33 @@ Instant Engine::own_time(Instant clock) {
 // Who judges the silence of peers has read what came: a ring full of it, at most.
 bool Engine::may_judge(size_t received) {
   judging_put_off_ += received;
-  if (received == rx_burst_ && judging_put_off_ < port_->facts().rx_queue_depth) return false;
+  if (received == rx_burst_ && judging_put_off_ < nic_.rx_queue_depth) return false;
   judging_put_off_ = 0;
   return true;
 }
 
 size_t Engine::poll_once(Instant clock) {
   const Instant now = own_time(clock);
-  size_t work = run_commands(now);
+  size_t work = commands_.empty() ? 0 : run_commands(now);
   const size_t received = receive(now);
-  work += received + receive_handed(now);
+  work += received;
+  if (config_.group != nullptr) work += take_handed(now);
   const size_t submitted = read_lanes(now);
   work += submitted;
   if (transport_.next_deadline() <= now && may_judge(received)) {
     transport_.on_deadline(now);
     work++;
   }
-  if (host_.next_deadline() <= now) {
+  // Neighbors' timers count in hundreds of milliseconds: a look now and then, and before sleep.
+  if ((work == 0 || polls_ % kHostInterval == 0) && host_.next_deadline() <= now) {
     host_.on_deadline(now);
     work++;
   }
-  work += send_host_frames(now);
+  if (host_.has_output()) work += send_host_frames(now);
   const size_t sent = transmit(now);
   transmit_idle_ = sent == 0 && sender_.idle();
   work += sent;
-  work += report(now);
+  if (has_report()) work += report(now);
   if (ring_applications()) {
     applications_turn_ = true;
   } else if (submitted > 0) {
@@ -261,19 +265,6 @@ size_t Engine::transmit(Instant now) {
   return sent;
 }
 
-// To an application of this host: the packet arrives at once. Returns its length.
-size_t Engine::loop_back(Instant now) {
-  const uint8_t* end = gather(view_, loop_.data());
-  const FourTuple& t = view_.tuple;
-  const FourTuple arriving{.local_ip = t.remote_ip,
-                           .remote_ip = t.local_ip,
-                           .local_port = t.remote_port,
-                           .remote_port = t.local_port};
-  const auto length = static_cast<size_t>(end - loop_.data());
-  receive_packet(now, arriving, {loop_.data(), length}, 0);
-  return length;
-}
-
 // Returns the frame's length.
 size_t Engine::send_frame(Instant now, uint8_t* frame) {
   Mac destination;
@@ -285,13 +276,13 @@ size_t Engine::send_frame(Instant now, uint8_t* frame) {
   } else if (__builtin_expect(view_.path_in_doubt, 0)) {
     host_.doubt(now, view_.path);
   }
-  const bool offload = port_->facts().tx_checksum_offload;
+  const bool offload = nic_.tx_checksum_offload;
   uint8_t* payload = frame + wire::kUdpPayloadOffset;
   wire::InternetSum sum;
   const uint8_t* end = offload ? gather(view_, payload) : gather_and_sum(view_, payload, &sum);
   const auto length = static_cast<size_t>(end - frame);
-  MN_ASSERT(length <= wire::kEthernetSize + port_->facts().mtu);
-  wire::encode_udp_headers({.source = port_->facts().mac,
+  MN_ASSERT(length <= wire::kEthernetSize + nic_.mtu);
+  wire::encode_udp_headers({.source = nic_.mac,
                             .destination = destination,
                             .source_ip = view_.tuple.local_ip,
                             .destination_ip = view_.tuple.remote_ip,
@@ -310,7 +301,7 @@ size_t Engine::send_host_frames(Instant now) {
   while (host_.has_output()) {
     uint8_t* frame = sender_.begin(now);
     if (frame == nullptr) break;
-    const size_t room = wire::kEthernetSize + port_->facts().mtu;
+    const size_t room = wire::kEthernetSize + nic_.mtu;
     const size_t length = host_.poll_output(now, {frame, room});
     if (length == 0) break;
     sender_.commit(static_cast<uint32_t>(length), false);

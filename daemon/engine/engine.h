@@ -78,6 +78,7 @@ class Engine {
   void continue_connects(Instant now, uint32_t path, bool reachable);
   void flow_stats(const EngineCommand& command);
   void remove_lane(Instant now, const EngineCommand& command);
+  bool has_report() const;
   size_t report(Instant now);  // transport events and lane departures to the control plane
   void finish_departures();
   void answer(const EngineCommand& command, int error);
@@ -85,8 +86,10 @@ class Engine {
 
   // receive.cc
   size_t receive(Instant now);
-  size_t receive_handed(Instant now);
-  bool receive_frame(Instant now, const RxFrame& frame);
+  size_t take_handed(Instant now);
+  bool receive_frame(Instant now, const RxFrame& frame, uint32_t arrived_at);
+  void receive_handed(Instant now, const wire::FrameView& view, uint32_t arrived_at);
+  bool is_for_us(const wire::FrameView& view) const;
   void receive_udp(Instant now, const wire::FrameView& view);
   bool move_open(Instant now, const wire::FrameView& view, uint32_t arrived_at);
   void receive_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> payload,
@@ -94,6 +97,7 @@ class Engine {
   uint32_t owner_of(std::span<const uint8_t> payload) const;
   bool hand_over(uint32_t owner, const RxFrame& frame);
   void tell_others(const RxFrame& frame);
+  size_t loop_back(Instant now);
 
   // engine.cc
   Instant own_time(Instant clock);
@@ -104,7 +108,6 @@ class Engine {
   size_t read_lane(Instant now, Lane* lane);
   void expel(Instant now, Lane* lane);
   size_t transmit(Instant now);
-  size_t loop_back(Instant now);
   size_t send_frame(Instant now, uint8_t* frame);
   size_t send_host_frames(Instant now);
   bool ring_applications();
@@ -115,6 +118,7 @@ class Engine {
 
   const EngineConfig config_;
   NicPort* const port_;
+  const NicFacts& nic_;  // the port's
   ipc::EngineCounters* const counters_;
   const int notify_fd_;
   int command_fd_;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "engine/engine.h"
+#include "engine/gather.h"
 #include "wire/bytes.h"
 #include "wire/frame.h"
 
@@ -67,6 +68,29 @@ uint32_t prefetch_table(const transport::Transport& transport, const RxFrame& be
 
 }  // namespace
 
+// Inlined into the two ways here: a packet pays for each call on its path.
+[[gnu::always_inline]] inline void Engine::receive_packet(Instant now, const FourTuple& tuple,
+                                                          std::span<const uint8_t> payload,
+                                                          uint32_t path) {
+  const transport::PacketVerdict verdict = transport_.on_packet(now, tuple, payload, path);
+  if (std::atomic<uint64_t>* counter = counter_of(counters_, verdict)) {
+    ipc::counter_add(*counter, 1);
+  }
+}
+
+[[gnu::always_inline]] inline void Engine::receive_udp(Instant now, const wire::FrameView& view) {
+  // Only a packet that may open a flow needs a way back; the flow remembers it.
+  uint32_t path = host::kNoPath;
+  if (packet_type(view.payload) == wire::PacketType::kOpen) {
+    path = host_.learn_from_traffic(now, view.source_ip, view.source);
+    if (path == host::kNoPath) {
+      ipc::counter_add(counters_->drop_not_for_us, 1);
+      return;
+    }
+  }
+  receive_packet(now, tuple_of(view), view.payload, path);
+}
+
 size_t Engine::receive(Instant now) {
   const std::span<RxFrame> frames(received_.data(), rx_burst_);
   const size_t n = port_->rx_burst(frames);
@@ -83,7 +107,7 @@ size_t Engine::receive(Instant now) {
       if (i + 3 < n) __builtin_prefetch(frames[i + 3].data);
     }
     bytes += frames[i].length;
-    const bool stays = receive_frame(now, frames[i]);
+    const bool stays = receive_frame(now, frames[i], config_.index);
     if (__builtin_expect(ours != i, 0)) frames[ours] = frames[i];
     ours += stays;
   }
@@ -94,23 +118,30 @@ size_t Engine::receive(Instant now) {
   return n;
 }
 
-size_t Engine::receive_handed(Instant now) {
-  if (config_.group == nullptr) return 0;
+// What other engines got at their queues and found to be ours.
+size_t Engine::take_handed(Instant now) {
   size_t taken = 0;
   HandedFrame handed;
   for (; taken < kBurstMax && config_.group->take(config_.index, &handed); taken++) {
     const bool is_copy = handed.copied > 0;
-    const wire::FrameView view =
-        is_copy ? wire::parse_frame({handed.bytes.data(), handed.copied}, true)
-                : wire::parse_frame({handed.frame.data, handed.frame.length}, true);
-    if (view.kind == wire::FrameKind::kUdp) {
-      if (!move_open(now, view, handed.arrived_at)) receive_udp(now, view);
-    } else {
-      host_.overhear(now, view);
-    }
+    receive_frame(
+        now,
+        is_copy
+            ? RxFrame{.data = handed.bytes.data(), .length = handed.copied, .udp_checksum_ok = true}
+            : handed.frame,
+        handed.arrived_at);
     if (!is_copy) port_->rx_release({&handed.frame, 1});
   }
   return taken;
+}
+
+// Looked at where it arrived.
+void Engine::receive_handed(Instant now, const wire::FrameView& view, uint32_t arrived_at) {
+  if (view.kind == wire::FrameKind::kUdp) {
+    if (!move_open(now, view, arrived_at)) receive_udp(now, view);
+  } else {
+    host_.overhear(now, view);
+  }
 }
 
 // A flow lives best where its packets arrive, which its first answer tells.
@@ -149,28 +180,22 @@ void Engine::tell_others(const RxFrame& frame) {
   ipc::counter_add(counters_->handed_lost, lost);
 }
 
-void Engine::receive_udp(Instant now, const wire::FrameView& view) {
-  // Only a packet that may open a flow needs a way back; the flow remembers it.
-  uint32_t path = host::kNoPath;
-  if (packet_type(view.payload) == wire::PacketType::kOpen) {
-    path = host_.learn_from_traffic(now, view.source_ip, view.source);
-    if (path == host::kNoPath) {
-      ipc::counter_add(counters_->drop_not_for_us, 1);
-      return;
-    }
-  }
-  receive_packet(now, tuple_of(view), view.payload, path);
+// Our own addresses never come in from outside: loopback and forged sources end here.
+bool Engine::is_for_us(const wire::FrameView& view) const {
+  return view.destination_ip == config_.address && (config_.address >> 24) != 127 &&
+         !is_local(view.source_ip) && (view.source_ip >> 24) != 127 && view.destination == nic_.mac;
 }
 
-// False: another engine has the frame now.
-bool Engine::receive_frame(Instant now, const RxFrame& frame) {
+// `arrived_at`: the engine at whose queue it did. False: another engine has the frame now.
+bool Engine::receive_frame(Instant now, const RxFrame& frame, uint32_t arrived_at) {
   const wire::FrameView view = wire::parse_frame({frame.data, frame.length}, frame.udp_checksum_ok);
+  if (__builtin_expect(arrived_at != config_.index, 0)) {
+    receive_handed(now, view, arrived_at);
+    return true;
+  }
   switch (view.kind) {
     case wire::FrameKind::kUdp:
-      // Our own addresses never come in from outside: loopback and forged sources end here.
-      if (view.destination_ip != config_.address || (config_.address >> 24) == 127 ||
-          is_local(view.source_ip) || (view.source_ip >> 24) == 127 ||
-          view.destination != port_->facts().mac) {
+      if (!is_for_us(view)) {
         ipc::counter_add(counters_->drop_not_for_us, 1);
         return true;
       }
@@ -208,12 +233,17 @@ bool Engine::receive_frame(Instant now, const RxFrame& frame) {
   return true;
 }
 
-void Engine::receive_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> payload,
-                            uint32_t path) {
-  const transport::PacketVerdict verdict = transport_.on_packet(now, tuple, payload, path);
-  if (std::atomic<uint64_t>* counter = counter_of(counters_, verdict)) {
-    ipc::counter_add(*counter, 1);
-  }
+// To an application of this host: the packet arrives at once. Returns its length.
+size_t Engine::loop_back(Instant now) {
+  const uint8_t* end = gather(view_, loop_.data());
+  const FourTuple& t = view_.tuple;
+  const FourTuple arriving{.local_ip = t.remote_ip,
+                           .remote_ip = t.local_ip,
+                           .local_port = t.remote_port,
+                           .remote_port = t.local_port};
+  const auto length = static_cast<size_t>(end - loop_.data());
+  receive_packet(now, arriving, {loop_.data(), length}, 0);
+  return length;
 }
 
 }  // namespace mn

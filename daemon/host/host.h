@@ -78,6 +78,7 @@ class Host {
   // Writes one frame, complete with checksums and padded to 60 bytes; returns its length, 0:
   // nothing to send. `frame` has room for the MTU and the Ethernet header.
   size_t poll_output(Instant now, std::span<uint8_t> frame);
+  bool has_event() const { return neighbors_.has_event(); }
   bool poll_event(HostEvent* ret_event) { return neighbors_.poll_event(ret_event); }
 
   const HostCounters& counters() const { return counters_; }

@@ -95,6 +95,7 @@ class NeighborTable {
   bool poll_request(Instant now, NeighborRequest* ret_request);
   bool poll_event(NeighborEvent* ret_event);
   bool has_request() const { return !ask_.empty(); }
+  bool has_event() const { return !events_.empty(); }
 
   NeighborState state(Ipv4 ip) const;  // kFree: unknown
   uint32_t size() const { return pool_.used_count(); }

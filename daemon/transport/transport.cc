@@ -283,6 +283,8 @@ bool Transport::poll_transmit(Instant now, TransmitView* ret_view) {
   return transmit_next(*core_, now, ret_view);
 }
 
+bool Transport::has_event() const { return !core_->events.empty(); }
+
 bool Transport::poll_event(TransportEvent* ret_event) {
   Core& core = *core_;
   Link* link = core.events.front();

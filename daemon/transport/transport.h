@@ -188,6 +188,7 @@ class Transport {
   // ---- Outputs
   Instant next_deadline() const;
   bool poll_transmit(Instant now, TransmitView* ret_view);
+  bool has_event() const;
   bool poll_event(TransportEvent* ret_event);
 
   bool snapshot(FlowHandle flow, FlowSnapshot* ret_snapshot) const;
