@@ -12,7 +12,9 @@
 //   at the same moment, or none of many would see anything: they go by the clock in its packets.
 // - Delay counts as too long when every sample of a round trip was (as Copa's standing delay): a
 //   host that is scheduled late now and then is no congestion.
-// - Slow start until the first sign of a queue.
+// - The target has room for the variation of round trips while the queue is short every few of
+//   them: hosts that are late are no congestion, and a queue that stands is.
+// - Slow start until the first round trip that had a queue throughout (as HyStart, RFC 9406).
 // - A few lost packets are no congestion: see on_loss.
 #pragma once
 
@@ -31,10 +33,11 @@ class Swift {
   // Losses are counted and judged once per round trip. While no more is lost than `tolerance` of
   // what is sent the window stays: a delay-based control needs no losses to find the end of a
   // queue, and random loss says nothing about one. More: the window shrinks by the share that was
-  // lost, to what gets through (policers and short queues lose without delaying), and grows again
-  // only after so many packets that the losses were under 1 % of them. If a quarter of the
-  // window loses about as large a share, and there is no queue, the losses are not ours to avoid:
-  // the window is restored, and the tolerance raised.
+  // lost. With a queue, delay does the rest. Without (policers and short queues lose without
+  // delaying) the window is at what gets through: it grows slowly, by packets delivered, and each
+  // 256 packets of which more than 0.6 % are lost shrink it. If a quarter of the window loses about
+  // as large a share the losses are not ours to avoid: the window is restored, and the tolerance
+  // raised.
   // Only packets sent after reduced_at count.
   void on_loss(uint32_t lost_packets) {
     if (lost_ == 0) {  // the share counts from the first on, and for a round trip at least
@@ -58,7 +61,14 @@ class Swift {
   void shrink(float factor);
   void judge_delay(const AckSample& sample);
   void judge_losses(Instant now);
+  // Delay of more than half of the queue that is wanted.
+  bool is_long(uint32_t delay_ns) const {
+    return delay_ns > base_ns_ + (target_ns_ - base_ns_) / 2;
+  }
+  bool is_random(float share);
   void cut(Instant now, float share);
+  int64_t noise_ns(const RttEstimator& rtt) const;
+  uint8_t samples_wanted(const RttEstimator& rtt) const;
   void aim(const RttEstimator& rtt);
   bool look_for_base(const AckSample& sample);
   bool crosses_epoch(uint32_t peer_time) const {
@@ -80,17 +90,18 @@ class Swift {
   uint32_t lost_ = 0;
   uint32_t hold_ = 0;  // packets to deliver before the window may grow again
   Instant round_end_;
-  Instant reduced_at_;      // for losses or a timeout
-  uint32_t peer_time_ = 0;  // in the last packet, units of 32 ns
-  float series_share_ = 0;  // lost when the series began
-  uint8_t look_shift_ = 0;  // the queue is drained each 2^look_shift_ units of the peer's time
-  uint8_t samples_ = 0;     // of round_min_ns_, counted to a few
-  uint8_t draining_ = 0;    // round trips left
-  uint8_t cuts_ = 0;        // in the series
-  uint8_t lossy_ = 0;       // > 0: more was lost than is tolerated, not long ago
-  bool slow_start_ = true;
-  bool ripe_ = false;      // losses may be judged
-  bool settling_ = false;  // losses of this round trip were on their way before the reduction
+  Instant reduced_at_;       // for losses or a timeout
+  uint32_t peer_time_ = 0;   // in the last packet, units of 32 ns
+  float series_share_ = 0;   // lost when the series began
+  uint8_t look_shift_ = 0;   // the queue is drained each 2^look_shift_ units of the peer's time
+  uint8_t samples_ = 0;      // of round_min_ns_, counted to a few
+  uint8_t draining_ = 0;     // round trips left
+  uint8_t full_rounds_ = 0;  // since the queue was short last
+  uint8_t lossy_ = 0;        // > 0: more was lost than is tolerated, not long ago
+  bool slow_start_ : 1 = true;
+  bool policed_ : 1 = false;   // lossy, and there was no queue
+  bool ripe_ : 1 = false;      // losses may be judged
+  bool settling_ : 1 = false;  // losses of this round trip were on their way before the reduction
 };
 
 }  // namespace mn::transport

@@ -95,14 +95,15 @@ void swift__incast_does_not_collapse(void**) {
   }
 }
 
-// Flows that start within 100 us have equal shares 100 round trips later.
+// Flows that start within 100 us have equal shares 100 round trips later. The window of 64 is less
+// than a packet each without a queue.
 void swift__is_fair_within_100_round_trips(void**) {
-  for (const uint32_t flows : {2u, 4u, 8u, 16u, 32u}) {
+  for (const uint32_t flows : {2u, 4u, 8u, 16u, 32u, 64u}) {
     LabConfig config = rack();
     config.senders = flows;
     lab = std::make_unique<CongestionLab>(config);
     for (uint32_t i = 0; i < flows; i++) lab->add_bulk(i, nanoseconds(100'000 / flows * i));
-    lab->run_until(milliseconds(3));
+    lab->run_until(milliseconds(8));  // the queue of the start is gone
     const Duration begin = lab->snapshot(0).rtt_smoothed * 100;
     assert_true(fairness(flows, begin, begin + milliseconds(6)) >= 0.95);
   }
@@ -121,12 +122,32 @@ void swift__is_fair_to_those_who_were_there(void**) {
   }
 }
 
+// Up to 2.5 % change nothing; more is found to be the same with a much smaller window.
 void swift__random_loss_is_no_congestion(void**) {
-  LabConfig config = rack();
-  config.bottleneck.loss = 0.01;
-  lab = std::make_unique<CongestionLab>(config);
-  lab->add_bulk(0, {});
-  assert_true(goodput(config, milliseconds(5), milliseconds(45)) > 0.9);
+  for (const double loss : {0.01, 0.05}) {
+    LabConfig config = rack();
+    config.bottleneck.loss = loss;
+    lab = std::make_unique<CongestionLab>(config);
+    lab->add_bulk(0, {});
+    assert_true(goodput(config, milliseconds(20), milliseconds(60)) > 0.85);
+  }
+}
+
+// A token bucket of 64 KB loses without delaying: four flows find what it lets through.
+void swift__policer_is_found(void**) {
+  for (const uint64_t gbits : {1u, 3u, 5u}) {
+    LabConfig config = rack();
+    config.senders = 4;
+    config.bottleneck.queue_packets = 256;
+    config.bottleneck.policed_bits_per_second = gbits * 1'000'000'000;
+    lab = std::make_unique<CongestionLab>(config);
+    for (uint32_t i = 0; i < 4; i++) lab->add_bulk(i, {});
+    lab->run_until(milliseconds(100));
+    lab->loss_share();
+    config.bottleneck.bits_per_second = config.bottleneck.policed_bits_per_second;
+    assert_true(goodput(config, milliseconds(100), milliseconds(300)) > 0.9);
+    assert_true(lab->loss_share() < 0.01);
+  }
 }
 
 void swift__small_messages_pass_bulk(void**) {
@@ -145,18 +166,15 @@ void swift__small_messages_pass_bulk(void**) {
   assert_true(latencies[before + count * 99 / 100] < microseconds(160));
 }
 
-// Hosts that look up to 40 us late: round trips of 50 to 130 us without any queue.
+// Hosts that look up to 200 us late: round trips of 50 to 450 us without any queue.
 void swift__late_hosts_are_no_congestion(void**) {
-  double reached[2];
-  for (const bool fixed : {false, true}) {
+  for (const int64_t late : {40, 100, 200}) {
     LabConfig config = rack();
-    config.congestion = fixed ? CongestionKind::kFixed : CongestionKind::kSwift;
-    config.poll_delay_max = microseconds(40);
+    config.poll_delay_max = microseconds(late);
     lab = std::make_unique<CongestionLab>(config);
     lab->add_bulk(0, {});
-    reached[fixed] = goodput(config, milliseconds(10), milliseconds(60));
+    assert_true(goodput(config, milliseconds(10), milliseconds(60)) > (late < 200 ? 0.85 : 0.6));
   }
-  assert_true(reached[0] > 0.8 * reached[1]);
 }
 
 // 10 ms without a packet: sent again with the retransmission timeout's back-off, and soon at the
@@ -182,6 +200,7 @@ int main() {
       cmocka_unit_test_teardown(swift__is_fair_within_100_round_trips, tear_down),
       cmocka_unit_test_teardown(swift__is_fair_to_those_who_were_there, tear_down),
       cmocka_unit_test_teardown(swift__random_loss_is_no_congestion, tear_down),
+      cmocka_unit_test_teardown(swift__policer_is_found, tear_down),
       cmocka_unit_test_teardown(swift__small_messages_pass_bulk, tear_down),
       cmocka_unit_test_teardown(swift__late_hosts_are_no_congestion, tear_down),
       cmocka_unit_test_teardown(swift__recovers_from_a_black_hole, tear_down),
