@@ -37,6 +37,11 @@ class SpscQueue {
            kCapacity;
   }
 
+  // For the pusher: how many the popper has not taken yet.
+  size_t size() const {
+    return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire);
+  }
+
   bool empty() const {
     return tail_.load(std::memory_order_acquire) == head_.load(std::memory_order_relaxed);
   }

@@ -10,6 +10,10 @@
 
 namespace mn {
 
+namespace {
+constexpr uint32_t kTurn = 8;  // frames of one engine, before others': a flood there is not first
+}
+
 EngineGroup::EngineGroup(uint32_t engines)
     : engines_(engines), rings_(engines * engines), members_(new Member[engines]) {
   MN_ASSERT(engines >= 1 && engines <= kEnginesMax);
@@ -27,11 +31,24 @@ bool EngineGroup::push(uint32_t from, uint32_t to, const HandedFrame& handed) {
 }
 
 bool EngineGroup::hand_over(uint32_t from, uint32_t to, const RxFrame& frame) {
+  size_t& may_hand = members_[from].may_hand;
+  if (may_hand == 0 && (may_hand = not_held(from)) == 0) return false;
   HandedFrame handed;
   handed.frame = frame;
   handed.frame.udp_checksum_ok = true;
   handed.arrived_at = from;
-  return push(from, to, handed);
+  if (!push(from, to, handed)) return false;
+  may_hand--;
+  return true;
+}
+
+// How many more frames may be handed over now. Copies of short ones count too, which harms nobody.
+size_t EngineGroup::not_held(uint32_t from) {
+  size_t held = 0;
+  for (uint32_t to = 0; to < engines_; to++) {
+    if (to != from) held += ring_between(from, to).size();
+  }
+  return held < kHeldMax ? kHeldMax - held : 0;
 }
 
 uint32_t EngineGroup::copy_to_others(uint32_t from, std::span<const uint8_t> frame) {
@@ -63,11 +80,16 @@ void EngineGroup::ring(uint32_t from) {
 }
 
 bool EngineGroup::take(uint32_t to, HandedFrame* ret_frame) {
-  uint32_t& next = members_[to].next;
-  for (uint32_t looked = 0; looked < engines_; looked++) {
-    const uint32_t from = next;
-    if (from != to && ring_between(from, to).try_pop(ret_frame)) return true;
-    next = from + 1 == engines_ ? 0 : from + 1;
+  Member& member = members_[to];
+  for (uint32_t looked = 0; looked <= engines_;
+       looked++) {  // back to the first, whose turn is over
+    const uint32_t from = member.next;
+    if (from != to && member.served < kTurn && ring_between(from, to).try_pop(ret_frame)) {
+      member.served++;
+      return true;
+    }
+    member.served = 0;
+    member.next = from + 1 == engines_ ? 0 : from + 1;
   }
   return false;
 }

@@ -32,7 +32,10 @@ static_assert(sizeof(HandedFrame) == 128);
 class EngineGroup {
  public:
   static constexpr uint32_t kEnginesMax = ipc::kLanesMax;
-  static constexpr size_t kRing = 1024;  // as many as a queue of the NIC holds
+  static constexpr size_t kRing = 512;
+  // Frames of one engine's port that others may hold: who floods with packets for engines that do
+  // not run at the moment must not take all buffers from the one that runs.
+  static constexpr size_t kHeldMax = 1024;
 
   explicit EngineGroup(uint32_t engines);
   EngineGroup(const EngineGroup&) = delete;
@@ -43,7 +46,8 @@ class EngineGroup {
   void set_wake_fd(uint32_t engine, int fd) { members_[engine].wake_fd = fd; }
 
   // ---- Thread of engine `from`
-  // False: the ring is full, and the frame stays with the caller. As a NIC whose queue is full.
+  // False: the ring is full, or others hold too many frames of this engine; it stays with the
+  // caller. As a NIC whose queue is full.
   bool hand_over(uint32_t from, uint32_t to, const RxFrame& frame);
   // To all others; returns how many had no room.
   uint32_t copy_to_others(uint32_t from, std::span<const uint8_t> frame);
@@ -62,12 +66,15 @@ class EngineGroup {
     std::atomic<bool> asleep{false};  // written by the engine itself
     int wake_fd = -1;
     alignas(64) uint32_t news =
-        0;              // bit i: something was pushed for engine i; this engine's thread
-    uint32_t next = 0;  // whose ring is read first; this engine's thread
+        0;                // bit i: something was pushed for engine i; this engine's thread
+    uint32_t next = 0;    // whose ring is read first; this engine's thread
+    uint32_t served = 0;  // frames of it in this turn
+    size_t may_hand = 0;  // frames, until it is counted again what others hold
   };
 
   Ring& ring_between(uint32_t from, uint32_t to) { return *rings_[from * engines_ + to]; }
   bool push(uint32_t from, uint32_t to, const HandedFrame& handed);
+  size_t not_held(uint32_t from);
 
   const uint32_t engines_;
   std::vector<std::unique_ptr<Ring>> rings_;  // by from and to; none from an engine to itself

@@ -101,6 +101,42 @@ void hand_over__full_ring_refuses(void** state) {
   assert_int_equal(from_0, room + 1);
 }
 
+// What others hold is bounded, whoever they are, and counted again when they have given it back.
+void hand_over__others_hold_so_many(void** state) {
+  constexpr uint32_t kOthers = 15;
+  static_assert(kOthers * EngineGroup::kRing > EngineGroup::kHeldMax);
+  Fixture& f = fixture(state);
+  const auto group = std::make_unique<EngineGroup>(kOthers + 1);
+  const auto hand_to_all = [&f, &group] {
+    size_t handed = 0;
+    for (uint32_t i = 0; i < 10 * EngineGroup::kHeldMax; i++) {
+      handed += group->hand_over(0, 1 + i % kOthers, {.data = f.bytes, .length = 60});
+    }
+    return handed;
+  };
+  assert_int_equal(hand_to_all(), EngineGroup::kHeldMax);
+  assert_true(group->hand_over(1, 2, {.data = f.bytes, .length = 60}));  // others' are others'
+  for (uint32_t i = 0; i < 10; i++) assert_true(group->take(5, &f.handed));
+  assert_int_equal(hand_to_all(), 10);
+}
+
+// One engine's flood does not keep the frames of others waiting.
+void take__engines_take_turns(void** state) {
+  Fixture& f = fixture(state);
+  f.fill(0, 1);
+  for (uintptr_t i = 0; i < 20; i++) assert_true(f.hand_over(2, 1, i));
+  uint32_t from_2 = 0;
+  for (uint32_t i = 0; i < 48; i++) {
+    assert_true(f.group.take(1, &f.handed));
+    f.hand_over(0, 1);  // it goes on
+    from_2 += f.handed.arrived_at == 2;
+  }
+  assert_int_equal(from_2, 20);
+  uint32_t rest = 0;
+  while (f.group.take(1, &f.handed)) rest++;
+  assert_int_equal(rest, EngineGroup::kRing);
+}
+
 void copy_to_others__each_gets_one(void** state) {
   Fixture& f = fixture(state);
   assert_int_equal(f.group.copy_to_others(1, {f.bytes, 60}), 0);
@@ -187,6 +223,8 @@ int main() {
       MN_TEST(take__nothing_was_handed),
       MN_TEST(hand_over__only_to_that_engine_and_in_order),
       MN_TEST(hand_over__full_ring_refuses),
+      MN_TEST(hand_over__others_hold_so_many),
+      MN_TEST(take__engines_take_turns),
       MN_TEST(copy_to_others__each_gets_one),
       MN_TEST(copy_to_others__counts_who_had_no_room),
       MN_TEST(ring__wakes_who_sleeps_and_got_something),
