@@ -29,6 +29,7 @@ constexpr uint32_t kHostInterval = 64;      // of a busy engine: at the host's d
 // pause, is ours.
 constexpr Duration kArpInterval = milliseconds(250);
 constexpr uint32_t kArpRequestsMax = 4;
+constexpr Duration kServiceSoon = milliseconds(5);
 constexpr size_t kWaitingMax = 4096;
 constexpr size_t kPacketMax = 65536;
 // Longer than processors are given to others: the engine did not run at all.
@@ -157,7 +158,7 @@ void Engine::service(Instant now) {
   const bool link_is_up = port_->link_is_up();
   if (!link_is_up || !link_was_up_) transport_.on_link(now, link_is_up);
   link_was_up_ = link_is_up;
-  next_service_ = now + seconds(1);
+  next_service_ = now + (port_->wants_service_soon() ? kServiceSoon : seconds(1));
   counters_stale_ = true;
 }
 

@@ -308,7 +308,7 @@ void EthdevDevice::make_ports(const Plan& plan) {
     setup.restarts_when_down =
         driver_ == "net_memif" &&
         (!argument_value(settings_.mode.arguments, "role", &role) || role == "client");
-    setup.reset_wanted = &reset_wanted_;
+    setup.reset_gate = &reset_gate_;
     setup.removed = &removed_;
     setup.reset = [this] { return reset(); };
     setup.interface = settings_.interface.name;

@@ -46,7 +46,8 @@ class EthdevDevice {
  private:
   struct Plan;  // sizes and offloads
 
-  explicit EthdevDevice(const EthdevSettings& settings) : settings_(settings) {}
+  explicit EthdevDevice(const EthdevSettings& settings)
+      : settings_(settings), reset_gate_(settings.queues) {}
   Result<void> prepare_interface(std::vector<std::string>* warnings);
   Result<void> probe();
   Result<void> configure(Plan* plan);
@@ -70,7 +71,7 @@ class EthdevDevice {
   std::vector<int> sockets_;  // one per queue, of drivers on kernel interfaces
   std::vector<rte_mempool*> pools_;
   std::vector<std::unique_ptr<EthdevPort>> ports_;
-  std::atomic<bool> reset_wanted_{false};
+  ResetGate reset_gate_;
   std::atomic<bool> removed_{false};
 };
 

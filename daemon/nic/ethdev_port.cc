@@ -242,24 +242,39 @@ void EthdevPort::restart_if_down() {
 
 // Hypervisors and firmware do this to a device (ENA's watchdog, a VF whose host was serviced). One
 // that was removed keeps its name in vain: the service has to be started again.
-void EthdevPort::reset_if_wanted() {
+void EthdevPort::visit_reset_gate() {
   if (setup_.removed->load(std::memory_order_relaxed)) {
     is_started_ = false;
     return;
   }
-  if (!setup_.is_only_queue) return;  // other threads are at the other queues
-  if (!setup_.reset_wanted->exchange(false, std::memory_order_relaxed)) return;
+  const bool was_away = reset_visitor_.away;
+  switch (setup_.reset_gate->visit(&reset_visitor_, setup_.keeps_device)) {
+    case ResetGate::Turn::kUse:
+      if (was_away) is_started_ = true;
+      return;
+    case ResetGate::Turn::kLeave:
+      return leave_device();
+    case ResetGate::Turn::kReset:
+      leave_device();
+      reset_failed_ = !setup_.reset();
+      if (reset_failed_) return;  // tried again in a second
+      setup_.reset_gate->done(&reset_visitor_);
+      is_started_ = true;
+      resets_.fetch_add(1, std::memory_order_relaxed);
+      return;
+  }
+}
+
+void EthdevPort::leave_device() {
   if (stashed_ > 0) rte_pktmbuf_free_bulk(stash_, static_cast<unsigned>(stashed_));
   stashed_ = 0;
   wake_lost_ = setup_.has_rx_interrupt;  // by timer from now on
-  is_started_ = setup_.reset();
-  if (!is_started_) setup_.reset_wanted->store(true, std::memory_order_relaxed);  // tried again
-  resets_.fetch_add(1, std::memory_order_relaxed);
+  is_started_ = false;
 }
 
 void EthdevPort::service(NicCounters* counters) {
   NicCounters now;
-  if (setup_.keeps_device) reset_if_wanted();
+  visit_reset_gate();
   set_link(read_link());
   now.resets = resets();
   if (setup_.keeps_device && (is_started_ || setup_.restarts_when_down)) {

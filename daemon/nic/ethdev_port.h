@@ -11,6 +11,7 @@
 #include <string>
 
 #include "nic/nic_port.h"
+#include "nic/reset_gate.h"
 #include "nic/wake_trust.h"
 
 struct rte_mempool;
@@ -32,7 +33,7 @@ struct EthdevPortSetup {
   bool keeps_device = false;  // the first port: statistics, timers and link of the whole device
   bool restarts_when_down = false;             // memif's client does not reconnect by itself
   bool is_only_queue = true;                   // of its device
-  std::atomic<bool>* reset_wanted = nullptr;   // the driver asked for a reset
+  ResetGate* reset_gate = nullptr;             // the driver asks there for a reset
   const std::atomic<bool>* removed = nullptr;  // the device is gone
   std::function<bool()> reset;  // stops the device and sets it up anew; false: it is stopped
 };
@@ -58,6 +59,7 @@ class EthdevPort final : public NicPort {
   }
   bool link_is_up() const override;
   uint64_t resets() const override { return resets_.load(std::memory_order_relaxed); }
+  bool wants_service_soon() const override { return reset_visitor_.away && !reset_failed_; }
   void service(NicCounters* counters) override;
 
  private:
@@ -68,7 +70,8 @@ class EthdevPort final : public NicPort {
   void set_link(bool is_up) { link_up_.store(is_up, std::memory_order_relaxed); }
   void run_driver_timers();
   void restart_if_down();
-  void reset_if_wanted();
+  void visit_reset_gate();
+  void leave_device();
 
   EthdevPortSetup setup_;
   rte_mbuf* stash_[kBurstMax] = {};  // received while arming an interrupt
@@ -79,7 +82,9 @@ class EthdevPort final : public NicPort {
   bool was_down_ = false;  // at the last service
   bool is_started_ = true;
   bool wake_lost_ = false;  // the interrupt ended with the device that was reset
-  std::atomic<uint64_t> resets_{0};
+  ResetGate::Visitor reset_visitor_;
+  bool reset_failed_ = false;        // the last one
+  std::atomic<uint64_t> resets_{0};  // of the port that keeps the device
   uint64_t own_rx_dropped_ = 0;
   uint64_t own_tx_dropped_ = 0;
   uint64_t socket_drops_ = 0;

@@ -54,11 +54,11 @@ Result<void> EthdevDevice::start(std::vector<std::string>* warnings) {
 void EthdevDevice::listen_to_events(bool on) {
   const auto port_id = static_cast<uint16_t>(port_id_);
   const auto change = on ? rte_eth_dev_callback_register : rte_eth_dev_callback_unregister;
-  change(port_id, RTE_ETH_EVENT_INTR_RESET, set_flag, &reset_wanted_);
+  change(port_id, RTE_ETH_EVENT_INTR_RESET, set_flag, reset_gate_.wanted());
   change(port_id, RTE_ETH_EVENT_INTR_RMV, set_flag, &removed_);
 }
 
-// On the engine's thread, which is the only one that uses the device. Drivers without a reset of
+// On the thread of the first queue's engine; the others' leave the device alone meanwhile. Drivers without a reset of
 // their own are content with being set up anew.
 bool EthdevDevice::reset() {
   const auto port_id = static_cast<uint16_t>(port_id_);

@@ -87,6 +87,9 @@ class NicPort {
   // How often the device was reset. For any thread, as link_is_up.
   virtual uint64_t resets() const { return 0; }
 
+  // `service` is wanted within milliseconds: the device is about to be reset. Engine's thread.
+  virtual bool wants_service_soon() const { return false; }
+
   // About once a second, from the engine's thread: timers that drivers need, link, statistics,
   // and the reset that a driver asked for, which may take a moment.
   virtual void service(NicCounters* counters) = 0;

@@ -44,6 +44,7 @@ class FaultyPort final : public NicPort {
   bool wake_is_reliable() const override { return port_->wake_is_reliable(); }
   bool link_is_up() const override { return port_->link_is_up(); }
   uint64_t resets() const override { return port_->resets(); }
+  bool wants_service_soon() const override { return port_->wants_service_soon(); }
   void service(NicCounters* counters) override { port_->service(counters); }
 
  private:
