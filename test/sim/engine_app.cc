@@ -74,7 +74,7 @@ void EngineApp::open(const FourTuple& tuple, const FlowPlan& plan) {
   live_.push_back(&flow);
   connecting_++;
   flow.engine = static_cast<uint32_t>(random_.below(host_->engines()));
-  connect(&flow, flows_.size(), random_.chance(0.2));
+  connect(&flow, flows_.size(), random_.chance(host_->settles()));
 }
 
 void EngineApp::connect(Flow* flow, uint64_t number, bool settles) {

@@ -136,7 +136,11 @@ void EngineHost::open(uint32_t app, Port local_port, Port remote_port, const Flo
 }
 
 void EngineHost::packet_arrived(std::span<const uint8_t> bytes, bool) {
-  members_[queue_of(bytes)]->port.frame_arrived(bytes);
+  frame_arrived_at(queue_of(bytes), bytes);
+}
+
+void EngineHost::frame_arrived_at(uint32_t queue, std::span<const uint8_t> bytes) {
+  members_[queue]->port.frame_arrived(bytes);
   wake_at(run_->clock->now() + random_.duration({}, run_->profile->poll_delay_max));
 }
 

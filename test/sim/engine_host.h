@@ -26,6 +26,7 @@ struct EngineSetup {
   PortFaults faults;
   uint32_t prefix_length = 24;
   uint32_t engines = 1;
+  double settles = 0.2;  // flows that stay with the engine that opens them, wherever packets arrive
 };
 
 class EngineHost {
@@ -42,10 +43,12 @@ class EngineHost {
   }
   void start();
   void packet_arrived(std::span<const uint8_t> frame, bool damaged);
+  void frame_arrived_at(uint32_t queue, std::span<const uint8_t> frame);
   void wake_at(Instant when);
   void wake() { wake_at(run_->clock->now()); }
   void command(uint32_t engine, const EngineCommand& command);
   uint32_t engines() const { return setup_.engines; }
+  double settles() const { return setup_.settles; }
   void resteer();  // the NIC's table is written anew
   uint64_t cookie(EngineApp* app, uint64_t number) const;
 

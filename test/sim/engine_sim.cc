@@ -33,5 +33,6 @@ uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
 
 int main(int argc, char** argv) {
   using namespace mn::test;
-  return sim_main(argc, argv, random_run, {engine_scenarios(), time_scenarios()});
+  return sim_main(argc, argv, random_run,
+                  {engine_scenarios(), queue_scenarios(), time_scenarios()});
 }

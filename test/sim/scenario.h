@@ -20,6 +20,7 @@ std::span<const Scenario> flow_scenarios();     // scenarios_flow.cc: life of fl
 std::span<const Scenario> hostile_scenarios();  // scenarios_hostile.cc: forged, replayed, flooded
 std::span<const Scenario> many_scenarios();     // scenarios_many.cc: very many flows
 std::span<const Scenario> engine_scenarios();   // scenarios_engine.cc: of engine_sim
+std::span<const Scenario> queue_scenarios();    // scenarios_queues.cc: of engine_sim
 std::span<const Scenario> time_scenarios();  // scenarios_time.cc: of engine_sim, clocks and stops
 
 }  // namespace mn::test
