@@ -164,7 +164,8 @@ Outcome run_all(uint32_t engines, uint32_t tokens) {
 void run(uint32_t engines, uint32_t tokens) {
   const Outcome outcome = run_all(engines, tokens);
   assert_int_equal(outcome.failed, 0);
-  assert_true(outcome.sleeps > 100);  // or nothing was tested
+  // Or nothing was tested; with many tokens and processors nobody may ever have nothing to do.
+  if (tokens < engines) assert_true(outcome.sleeps > 100);
 }
 
 // Both come here before both go on.
