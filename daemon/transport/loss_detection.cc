@@ -53,16 +53,25 @@ void note_lost(Core& core, Flow& flow, Seqno s) {
 }
 
 // A packet sent again was among the oldest that were lost, and is again: it goes before those that
-// wait for their first repetition, behind `after` if that went there before it. The peer can name
+// wait for their first repetition, behind `*after` if that went there before it. The peer can name
 // only so many ranges that it has, from the oldest on: what is sent out of this order may arrive
-// and never be heard of.
-void mark_lost_again(Core& core, Flow& flow, Seqno s, uint16_t after) {
+// and never be heard of. A tail probe was the newest, and stays behind the others: arriving first,
+// it would make all of them look late.
+void mark_lost_again(Core& core, Flow& flow, Seqno s, uint16_t* after) {
   note_lost(core, flow, s);
-  if (after == SlotList::kEnd) {
+  const bool first = *after == SlotList::kEnd;
+  const uint16_t next =
+      first ? flow.lost.head : sent_packet(core, flow, seqno_of_slot(flow, *after)).next;
+  if (next != SlotList::kEnd && before(seqno_of_slot(flow, next), s)) {
+    list_push_back(core, flow, flow.lost, s);
+    return;
+  }
+  if (first) {
     list_push_front(core, flow, flow.lost, s);
   } else {
-    list_insert_after(core, flow, flow.lost, seqno_of_slot(flow, after), s);
+    list_insert_after(core, flow, flow.lost, seqno_of_slot(flow, *after), s);
   }
+  *after = window_slot(s);
 }
 
 }  // namespace
@@ -103,8 +112,7 @@ Instant detect_losses(Core& core, Instant now, Flow& flow) {
       break;
     }
     news += packet.sent_ns > reduced_ns;
-    mark_lost_again(core, flow, r, after);
-    after = window_slot(r);
+    mark_lost_again(core, flow, r, &after);
     lost++;
   }
   if (lost > 0) {

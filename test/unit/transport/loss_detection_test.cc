@@ -184,6 +184,29 @@ void timeout__backs_off_and_is_bounded(void** state) {
 }
 
 // After a long hole one packet is tried; its arrival releases the rest at once.
+// The probe that was lost as well was the newest: sent first, it would make the others look late.
+void timeout__lost_tail_probe_is_sent_last(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  measure(t, microseconds(40));
+  for (int i = 0; i < 10; i++) t.send(0, TwoHosts::message(1440, 1));
+  t.poll(0);
+  const uint32_t oldest = header_of(t.hosts[0]->wire[0]).sequence;
+  t.lose_all(0);
+  t.pass(microseconds(500), false);
+  assert_int_equal(t.poll(0), 1);  // the probe
+  t.lose_all(0);
+  t.pass(milliseconds(3), false);
+  assert_int_equal(t.poll(0), 1);
+  t.now = t.now + microseconds(40);
+  t.deliver_all(0);
+  t.poll(1);
+  t.deliver_all(1);
+  assert_int_equal(t.poll(0), 9);
+  for (uint32_t i = 0; i < 9; i++) {
+    assert_int_equal(header_of(t.hosts[0]->wire[i]).sequence, oldest + 1 + i);
+  }
+}
+
 // A control that shrinks its window to a packet while 20 are under way: without one beyond the
 // window nobody would ask the peer again.
 void timeout__one_packet_whatever_the_window(void** state) {
@@ -284,6 +307,7 @@ int main() {
       MN_CONNECTED_TEST(rack__lost_again_goes_before_lost_later),
       MN_CONNECTED_TEST(tail_probe__repairs_the_last_packet),
       MN_CONNECTED_TEST(timeout__backs_off_and_is_bounded),
+      MN_CONNECTED_TEST(timeout__lost_tail_probe_is_sent_last),
       MN_HOSTS_TEST(timeout__one_packet_whatever_the_window),
       MN_CONNECTED_TEST(timeout__everything_lost_is_repaired_in_a_round_trip),
       MN_HOSTS_TEST(persist__asks_about_a_shut_window_until_it_opens),
