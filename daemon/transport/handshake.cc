@@ -55,7 +55,7 @@ bool acceptable(const wire::Options& options) {
 void adopt_options(Core& core, Instant now, Flow& flow, const wire::Packet& packet,
                    const wire::Options& options) {
   flow.tag_remote = options.tag;
-  flow.mss = flow.mss_agreed = std::min(core.config.mss, options.mss);
+  flow.mss = std::min(core.config.mss, options.mss);
   flow.rx_next = flow.rx_end = {options.first_sequence};
   flow.rx_limit = flow.rx_next + core.config.window_packets_max;
   flow.tx_limit = flow.tx_first + std::min<uint32_t>(options.window, kWindowMax);

@@ -62,9 +62,8 @@ void end_flow(Core& core, Instant now, Flow& flow, const FlowEnding& ending) {
   flow.state = FlowState::kDead;
   MN_TRACE(core, flow, kTraceState, static_cast<uint8_t>(flow.state), ending.reason);
   flow.loss_timer = LossTimer::kNone;
-  flow.loss_deadline = flow.ack_deadline = flow.pace_at = flow.path_deadline = Instant::never();
+  flow.loss_deadline = flow.ack_deadline = flow.pace_at = Instant::never();
   flow.ack_now = flow.probe_due = flow.tail_probe_due = flow.open_due = false;
-  flow.padded_due = flow.came_padded = false;
   if (told) {
     count_end(core, ending.reason);
     flow.ended_event = true;

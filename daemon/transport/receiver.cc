@@ -189,7 +189,6 @@ PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& p
   note_receiving(now, flow);
   if (__builtin_expect(ahead > 0, 0)) return on_early(core, now, flow, packet);
 
-  if (__builtin_expect(flow.rx_part != 0, 0)) return on_part(core, now, flow, packet);
   note_echo(flow, now, packet.header);
   if (is_close) {
     ++flow.rx_next;
@@ -217,51 +216,6 @@ PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& p
     ask_for_ack(core, flow);  // a hole was filled (RFC 5681 section 4.2)
   }
   schedule_ack(core, now, flow, packet.header.flags);
-  return PacketVerdict::kAccepted;
-}
-
-PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& packet) {
-  const wire::PacketHeader& header = packet.header;
-  const Seqno s{header.sequence};
-  if (packet.payload.size() > flow.rx_mss) return PacketVerdict::kMalformed;
-  ask_for_ack(core, flow);
-  note_echo(flow, now, header);
-  if (s != flow.rx_next || s - flow.rx_limit >= 0) {
-    return before(s, flow.rx_next) ? PacketVerdict::kDuplicate : PacketVerdict::kOutsideWindow;
-  }
-  note_receiving(now, flow);
-  if (header.type == PacketType::kClose) return refuse_peer(core, now, flow);
-  // What came whole, late, begins where its messages do.
-  const uint32_t begin = header.type == PacketType::kPart ? header.extra : 0;
-  const uint32_t end = begin + static_cast<uint32_t>(packet.payload.size());
-  // The peer sends parts again until the packet is acknowledged. Of a bundle nothing can be cut
-  // off, and who has sent parts of it goes on with parts.
-  if (begin > flow.rx_part || end <= flow.rx_part || end > UINT16_MAX || header.message_count > 0) {
-    return PacketVerdict::kDuplicate;
-  }
-  const uint32_t known = flow.rx_part - begin;
-  const auto payload = packet.payload.subspan(known);
-  const BufferIndex buffer = flow.store->rx_put(payload);
-  if (buffer == kNoBuffer) return PacketVerdict::kNoBuffer;
-  uint8_t flags = entry_flags_of(header);
-  if (known > 0) flags &= static_cast<uint8_t>(~uint32_t{ipc::kFirstSegment});
-  if (!deliver(core, flow,
-               {.buffer = buffer,
-                .length = static_cast<uint16_t>(payload.size()),
-                .flags = flags,
-                .message_count = 0})) {
-    flow.store->rx_discard(buffer);
-    return refuse_peer(core, now, flow);
-  }
-  flow.hole_since = now;
-  if ((header.flags & wire::kFlagMore) != 0) {
-    flow.rx_part = static_cast<uint16_t>(end);
-    return PacketVerdict::kAccepted;
-  }
-  flow.rx_part = 0;
-  flow.rx_packets++;
-  ++flow.rx_next;
-  deliver_early(core, now, flow);
   return PacketVerdict::kAccepted;
 }
 

@@ -5,7 +5,6 @@
 
 #include "transport/lifecycle.h"
 #include "transport/loss_detection.h"
-#include "transport/path_mtu.h"
 #include "transport/trace.h"
 #include "transport/transmit.h"
 #include "wire/bundle.h"
@@ -109,7 +108,8 @@ void write_record(Core& core, Instant now, Flow& flow, Seqno s, const SentPacket
        .flags = static_cast<uint8_t>(wire_flags(packet) | (ack_now ? wire::kFlagAckNow : 0)),
        .message_count = packet.message_count,
        .sequence = s,
-       .payload_length = payload},
+       .payload_length = payload,
+       .sack_room = flow.mss - payload},
       view);
   flow.tx_packets++;
   on_asked(flow, now);
@@ -126,18 +126,14 @@ void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
   } else {
     view->table_size = view->piece_count = 0;
   }
-  note_sent_again(core, now, flow, s, packet);
+  packet.sent_ns = now.ns;
+  packet.place = SentPacket::kResent;
+  if (packet.transmissions < UINT8_MAX) packet.transmissions++;
+  list_push_back(core, flow, flow.resent, s);
+  MN_TRACE_WITH(trace_record, core, now, flow, ipc::kTraceResent, s, packet);
+  flow.retransmitted_packets++;
+  core.counters.retransmitted_packets++;
   write_record(core, now, flow, s, packet, ack_now, view);
-}
-
-// For which the peer has room.
-bool oldest_lost(Core& core, Flow& flow, Seqno* ret_s) {
-  for (Seqno s = flow.tx_first; before(s, flow.tx_limit) && before(s, flow.tx_next); ++s) {
-    if (sent_packet(core, flow, s).place != SentPacket::kLost) continue;
-    *ret_s = s;
-    return true;
-  }
-  return false;
 }
 
 // The lost packet to send again: the first that was judged, or, when the peer's window shrank and
@@ -148,7 +144,12 @@ bool choose_lost(Core& core, Flow& flow, Seqno* ret_s) {
   const bool is_close = (sent_packet(core, flow, first).flags & SentPacket::kClose) != 0;
   *ret_s = first;
   if (flow.tx_limit - first > 0 || is_close) return true;
-  return oldest_lost(core, flow, ret_s);
+  for (Seqno s = flow.tx_first; before(s, flow.tx_limit) && before(s, flow.tx_next); ++s) {
+    if (sent_packet(core, flow, s).place != SentPacket::kLost) continue;
+    *ret_s = s;
+    return true;
+  }
+  return false;
 }
 
 // The peer acknowledges every so many packets, or after a while. A window that is shorter than a
@@ -167,16 +168,6 @@ void on_pace_deadline(Core& core, Flow& flow) {
   flow.pace_at = Instant::never();
   flow.congestion.release();
   mark_ready(core, flow);
-}
-
-void note_sent_again(Core& core, Instant now, Flow& flow, Seqno s, SentPacket& packet) {
-  packet.sent_ns = now.ns;
-  packet.place = SentPacket::kResent;
-  if (packet.transmissions < UINT8_MAX) packet.transmissions++;
-  list_push_back(core, flow, flow.resent, s);
-  MN_TRACE_WITH(trace_record, core, now, flow, ipc::kTraceResent, s, packet);
-  flow.retransmitted_packets++;
-  core.counters.retransmitted_packets++;
 }
 
 void enqueue(Core& core, Flow& flow, BufferIndex buffer, uint16_t length, bool last_segment) {
@@ -258,20 +249,6 @@ bool transmit_lost(Core& core, Instant now, Flow& flow, TransmitView* view) {
   }
   Seqno s;
   if (!choose_lost(core, flow, &s)) return false;
-  if (__builtin_expect(needs_parts(flow, sent_packet(core, flow, s)), 0)) {
-    // The peer takes parts only of the packet that it expects next.
-    if (!oldest_lost(core, flow, &s)) return false;
-  }
-  const SentPacket& packet = sent_packet(core, flow, s);
-  if (__builtin_expect(packet.transmissions >= kSuspiciousAfter, 0)) {
-    suspect_path(core, flow, packet);
-  }
-  if (__builtin_expect(needs_parts(flow, packet), 0)) {
-    transmit_part(core, now, flow, s, view);
-    if (packet.place != SentPacket::kLost) flow.resend_due = false;  // that was its last part
-    set_loss_timer(core, now, flow, Instant::never());
-    return true;
-  }
   flow.resend_due = false;
   list_remove(core, flow, flow.lost, s);
   flow.in_flight++;
@@ -288,7 +265,6 @@ bool transmit_tail_probe(Core& core, Instant now, Flow& flow, TransmitView* view
   const Seqno s = flow.tx_first + (flow.outstanding() - 1);
   const SentPacket& packet = sent_packet(core, flow, s);
   if (packet.place == SentPacket::kAcked || packet.place == SentPacket::kLost) return false;
-  if (needs_parts(flow, packet)) return false;
   if (packet.place == SentPacket::kResent) list_remove(core, flow, flow.resent, s);
   core.counters.tail_probes++;
   transmit_again(core, now, flow, s, true, view);

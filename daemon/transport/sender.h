@@ -19,8 +19,6 @@ bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view);
 
 // The pause that the congestion window asked for is over.
 void on_pace_deadline(Core& core, Flow& flow);
-// A lost packet, taken out of its list, has left again: its record.
-void note_sent_again(Core& core, Instant now, Flow& flow, Seqno s, SentPacket& packet);
 
 // Something queued has not been in a packet yet.
 inline bool has_unsent(const Flow& flow) {

@@ -8,7 +8,7 @@
 namespace mn::wire {
 namespace {
 
-constexpr uint8_t kFlagsKnown = kFlagFirst | kFlagLast | kFlagAckNow | kFlagReflected | kFlagMore;
+constexpr uint8_t kFlagsKnown = kFlagFirst | kFlagLast | kFlagAckNow | kFlagReflected;
 constexpr uint8_t kFlagsWhole = kFlagFirst | kFlagLast;
 
 bool is_handshake(PacketType type) {
@@ -17,11 +17,9 @@ bool is_handshake(PacketType type) {
 
 // Flags and counts that mean nothing in a packet of this type.
 bool fields_fit_type(const PacketHeader& header) {
-  if (__builtin_expect(header.type == PacketType::kData, 1)) {
-    return (header.flags & ~(kFlagsWhole | kFlagAckNow)) == 0;
-  }
-  if ((header.flags & ~kFlagsKnown) != 0 || header.message_count != 0) return false;
-  if (header.type != PacketType::kPart && (header.flags & (kFlagsWhole | kFlagMore)) != 0) {
+  if ((header.flags & ~kFlagsKnown) != 0) return false;
+  if (header.type != PacketType::kData &&
+      ((header.flags & kFlagsWhole) != 0 || header.message_count != 0)) {
     return false;
   }
   if (header.type != PacketType::kReset && (header.flags & kFlagReflected) != 0) return false;
@@ -40,8 +38,7 @@ bool payload_fits_type(const PacketHeader& header, std::span<const uint8_t> payl
     Options options;
     return parse_options(payload, &options);
   }
-  if (header.type == PacketType::kPart) return !payload.empty();
-  return payload.empty() || header.type == PacketType::kProbe;
+  return payload.empty();
 }
 
 inline void load_header(const uint8_t* at, PacketHeader* header) {
@@ -57,8 +54,6 @@ inline void load_header(const uint8_t* at, PacketHeader* header) {
   header->payload_length = load_be16(at + 26);
   header->message_count = at[28];
   header->sack_count = at[29];
-  // Data has none, and is what this must be quick for.
-  header->extra = header->type == PacketType::kData ? 0 : load_be16(at + 30);
 }
 
 // Ascending, and a gap between two ranges: what touches would be one range.
@@ -83,7 +78,7 @@ ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet) {
   if (bytes.size() < kHeaderSize) return ParseStatus::kMalformed;
   const uint8_t type = at[0] & 0xf;
   if (type < static_cast<uint8_t>(PacketType::kOpen) ||
-      type > static_cast<uint8_t>(PacketType::kPart)) {
+      type > static_cast<uint8_t>(PacketType::kProbe)) {
     return ParseStatus::kMalformed;
   }
   PacketHeader& header = ret_packet->header;
@@ -135,7 +130,7 @@ size_t encode_packet_header(const PacketHeader& header, std::span<const SackRang
   store_be16(at + 26, header.payload_length);
   at[28] = header.message_count;
   at[29] = header.sack_count;
-  store_be16(at + 30, header.extra);
+  store_be16(at + 30, 0);
   at += kHeaderSize;
   for (const SackRange& range : sack) {
     store_be16(at, range.start);
@@ -143,11 +138,6 @@ size_t encode_packet_header(const PacketHeader& header, std::span<const SackRang
     at += kSackRangeSize;
   }
   return size;
-}
-
-void set_extra(uint16_t extra, std::span<uint8_t> header) {
-  MN_ASSERT(header.size() >= kHeaderSize);
-  store_be16(header.data() + 30, extra);
 }
 
 bool parse_options(std::span<const uint8_t> payload, Options* ret_options) {

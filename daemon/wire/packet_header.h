@@ -19,10 +19,8 @@
 //   26     2    payload_length: bytes after header and SACK ranges
 //   28     1    message_count: whole messages in a bundle; 0 if the packet is no bundle
 //   29     1    sack_count: ranges that follow the header, 4 bytes each
-//   30     2    extra: kPart: where in the messages of packet `sequence` this payload begins; kAck:
-//               payload bytes of a kProbe that arrived, 0: none. In other packets reserved: 0 when
-//               sent, ignored when received (room for an authentication key index; the tag itself
-//               would be a trailer)
+//   30     2    reserved: 0 when sent, ignored when received (room for an authentication key
+//               index; the tag itself would be a trailer)
 #pragma once
 
 #include <array>
@@ -44,10 +42,7 @@ enum class PacketType : uint8_t {
   kAck = 4,      // nothing but ack, window and SACK
   kClose = 5,    // end of the sender's data; takes a sequence number
   kReset = 6,    // the flow is gone
-  kProbe = 7,    // asks for an ack: keep-alive and closed-window probe; takes no sequence number.
-                 // Any payload is padding: does the path take so much?
-  kPart = 8,     // of data packet `sequence`, which was too large for the path: bytes of one of its
-                 // messages, without a bundle's table; taken in order, of the packet expected next
+  kProbe = 7,    // asks for an ack: keep-alive and closed-window probe; takes no sequence number
 };
 
 enum PacketFlag : uint8_t {
@@ -55,7 +50,6 @@ enum PacketFlag : uint8_t {
   kFlagLast = 2,       // the payload ends a message
   kFlagAckNow = 4,     // no delay of the ack, please (tail probe, last packet of a full window)
   kFlagReflected = 8,  // reset: `tag` is the one of the packet that found no flow
-  kFlagMore = 16,      // part: packet `sequence` goes on after this payload
 };
 
 // A run of data packets received beyond `ack`: first = ack + start, `count` of them.
@@ -77,7 +71,6 @@ struct PacketHeader {
   uint16_t payload_length = 0;
   uint8_t message_count = 0;
   uint8_t sack_count = 0;
-  uint16_t extra = 0;
 };
 
 // A parsed packet: header, SACK ranges by value, payload as a view into the caller's bytes.
@@ -90,12 +83,11 @@ struct Packet {
 enum class ParseStatus : uint8_t { kOk, kMalformed, kOtherVersion };
 
 // `bytes`: the UDP payload exactly. Checks: version, known type and flags, lengths (header + SACK +
-// payload = size), SACK ranges ascending with gaps between them and within 16 bits; kFlagFirst and
-// kFlagLast only in kData and kPart, messages only in kData, kFlagMore only in kPart,
-// kFlagReflected only in kReset, no SACK in handshakes and resets, tag 0 in kOpen; kData and kPart
-// have payload, a bundle's table (bundle.h) is right and has kFlagFirst | kFlagLast, handshakes
-// carry good options, kProbe may have a payload, other types none. On kMalformed and kOtherVersion
-// *ret_packet holds nothing of use.
+// payload = size), SACK ranges ascending with gaps between them and within 16 bits; kFlagFirst,
+// kFlagLast and messages only in kData, kFlagReflected only in kReset, no SACK in handshakes and
+// resets, tag 0 in kOpen; kData has payload, a bundle's table (bundle.h) is right and has
+// kFlagFirst | kFlagLast, handshakes carry good options, other types no payload. On kMalformed and
+// kOtherVersion *ret_packet holds nothing of use.
 ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet);
 
 // The header of a packet that was parsed or encoded here: nothing is checked again.
@@ -109,9 +101,6 @@ bool peek_tag(std::span<const uint8_t> bytes, uint32_t* ret_tag);
 // (kHeaderSize + 4 * sack_count).
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,
                             std::span<uint8_t> out);
-
-// In a header that was encoded: in few packets it is not 0.
-void set_extra(uint16_t extra, std::span<uint8_t> header);
 
 // Least mss that is accepted: a peer must not make us send its data byte by byte.
 constexpr uint16_t kMssMin = 64;

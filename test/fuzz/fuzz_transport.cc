@@ -311,10 +311,10 @@ class Model {
     const auto delta = static_cast<int8_t>(in.byte());
     switch (what % 10) {
       case 0:
-        h.type = static_cast<wire::PacketType>(1 + (static_cast<uint8_t>(delta) % 8));
+        h.type = static_cast<wire::PacketType>(1 + (static_cast<uint8_t>(delta) % 7));
         break;
       case 1:
-        h.flags ^= static_cast<uint8_t>(delta) & 31;
+        h.flags ^= static_cast<uint8_t>(delta) & 15;
         break;
       case 2:
         h.window = static_cast<uint16_t>(h.window + delta);
@@ -354,8 +354,7 @@ class Model {
     std::vector<uint8_t> bytes(wire::kHeaderSize + wire::kSackRangeSize * ranges.size());
     wire::encode_packet_header(h, ranges, bytes);
     bytes.insert(bytes.end(), packet.payload.begin(), packet.payload.end());
-    if ((what & 0x80) != 0 &&
-        !packet.payload.empty()) {  // options of a handshake, table of a bundle
+    if ((what & 0x80) != 0 && !packet.payload.empty()) {  // options of a handshake, table of a bundle
       bytes[bytes.size() - packet.payload.size() + in.byte() % packet.payload.size()] = in.byte();
     }
     sent.bytes = std::move(bytes);
