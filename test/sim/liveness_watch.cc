@@ -46,7 +46,11 @@ void LivenessWatch::on_sent(int host, Instant now, const FourTuple& tuple,
     end.peer_ack = options.first_sequence;
     return;
   }
-  if (!end.valid || header.type == PacketType::kReset) return;
+  if (!end.valid) return;
+  if (header.type == PacketType::kReset) {
+    end.has_reset = true;
+    return;
+  }
   if (asks(header.type)) {
     if (end.waits_since == Instant::never()) end.waits_since = now;
     end.asked++;
@@ -74,7 +78,9 @@ void LivenessWatch::on_received(int host, Instant now, const FourTuple& tuple,
   end.heard_at = now;
   end.waits_since = Instant::never();
   end.asked = 0;
-  if (asks(header.type) && end.owes_since == Instant::never()) end.owes_since = now;
+  if (asks(header.type) && end.owes_since == Instant::never() && !end.has_reset) {
+    end.owes_since = now;
+  }
   if (header.type != PacketType::kProbe && asks(header.type) && header.sequence == end.ack) {
     end.missing_came++;
   }
@@ -111,7 +117,8 @@ void LivenessWatch::check_given_up(int host, Instant now, const FourTuple& tuple
   SIM_CHECK(end.missing_came == 0, "host %d gave port %u up for a packet that came %u times", host,
             tuple.local_port, end.missing_came);
   // Who has taken the peer's close sends nothing any more but acknowledgements of it.
-  const bool peer_is_over = peer.close_came && peer.ack == peer.close_sequence + 1;
+  const bool peer_is_over =
+      peer.has_reset || (peer.close_came && peer.ack == peer.close_sequence + 1);
   SIM_CHECK(peer_is_over || peer.peer_ack != end.ack || peer.peer_missing_sent > 1,
             "host %d did not send on port %u what the other one was missing", 1 - host,
             tuple.remote_port);

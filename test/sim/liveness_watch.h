@@ -30,6 +30,7 @@ class LivenessWatch {
     bool valid = false;
     uint32_t tag = 0;  // what packets to it carry
     Instant heard_at{};
+    bool has_reset = false;   // its flow is over: strays get an answer when there is room
     bool close_came = false;  // the peer's: once it is acknowledged this end's flow is over
     uint32_t close_sequence = 0;
     // It asked and was not heard: since when, and how often.
