@@ -59,18 +59,14 @@ void note_lost(Core& core, Flow& flow, Seqno s) {
 // it would make all of them look late.
 void mark_lost_again(Core& core, Flow& flow, Seqno s, uint16_t* after) {
   note_lost(core, flow, s);
-  const bool first = *after == SlotList::kEnd;
-  const uint16_t next =
-      first ? flow.lost.head : sent_packet(core, flow, seqno_of_slot(flow, *after)).next;
+  const uint16_t next = *after == SlotList::kEnd
+                            ? flow.lost.head
+                            : sent_packet(core, flow, seqno_of_slot(flow, *after)).next;
   if (next != SlotList::kEnd && before(seqno_of_slot(flow, next), s)) {
     list_push_back(core, flow, flow.lost, s);
     return;
   }
-  if (first) {
-    list_push_front(core, flow, flow.lost, s);
-  } else {
-    list_insert_after(core, flow, flow.lost, seqno_of_slot(flow, *after), s);
-  }
+  list_insert_after(core, flow, flow.lost, *after, s);
   *after = window_slot(s);
 }
 
@@ -207,7 +203,7 @@ void on_loss_deadline(Core& core, Instant now, Flow& flow) {
       const Seqno s = flow.tx_first;
       if (sent_packet(core, flow, s).place != SentPacket::kLost) mark_lost(core, flow, s);
       list_remove(core, flow, flow.lost, s);
-      list_push_front(core, flow, flow.lost, s);
+      list_insert_after(core, flow, flow.lost, SlotList::kEnd, s);
       flow.resend_due = true;
       mark_ready(core, flow);
       set_loss_timer(core, now, flow, Instant::never());

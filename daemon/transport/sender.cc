@@ -309,41 +309,25 @@ void return_buffers(Core& core, Flow& flow) {
   flow.in_flight = flow.sacked = 0;
 }
 
+void list_insert_after(Core& core, Flow& flow, SlotList& list, uint16_t previous, Seqno s) {
+  const uint16_t slot = window_slot(s);
+  uint16_t& link = previous == SlotList::kEnd
+                       ? list.head
+                       : sent_packet(core, flow, seqno_of_slot(flow, previous)).next;
+  const uint16_t next = link;
+  link = slot;
+  if (next == SlotList::kEnd) {
+    list.tail = slot;
+  } else {
+    sent_packet(core, flow, seqno_of_slot(flow, next)).previous = slot;
+  }
+  SentPacket& packet = sent_packet(core, flow, s);
+  packet.previous = previous;
+  packet.next = next;
+}
+
 void list_push_back(Core& core, Flow& flow, SlotList& list, Seqno s) {
-  SentPacket& packet = sent_packet(core, flow, s);
-  packet.next = SlotList::kEnd;
-  packet.previous = list.tail;
-  if (list.tail == SlotList::kEnd) {
-    list.head = window_slot(s);
-  } else {
-    sent_packet(core, flow, seqno_of_slot(flow, list.tail)).next = window_slot(s);
-  }
-  list.tail = window_slot(s);
-}
-
-void list_push_front(Core& core, Flow& flow, SlotList& list, Seqno s) {
-  SentPacket& packet = sent_packet(core, flow, s);
-  packet.previous = SlotList::kEnd;
-  packet.next = list.head;
-  if (list.head == SlotList::kEnd) {
-    list.tail = window_slot(s);
-  } else {
-    sent_packet(core, flow, seqno_of_slot(flow, list.head)).previous = window_slot(s);
-  }
-  list.head = window_slot(s);
-}
-
-void list_insert_after(Core& core, Flow& flow, SlotList& list, Seqno after, Seqno s) {
-  SentPacket& packet = sent_packet(core, flow, s);
-  SentPacket& before = sent_packet(core, flow, after);
-  packet.previous = window_slot(after);
-  packet.next = before.next;
-  if (before.next == SlotList::kEnd) {
-    list.tail = window_slot(s);
-  } else {
-    sent_packet(core, flow, seqno_of_slot(flow, before.next)).previous = window_slot(s);
-  }
-  before.next = window_slot(s);
+  list_insert_after(core, flow, list, list.tail, s);
 }
 
 void list_remove(Core& core, Flow& flow, SlotList& list, Seqno s) {

@@ -32,8 +32,8 @@ void return_buffers(Core& core, Flow& flow);
 
 // ---- Lists through the sent packets
 void list_push_back(Core& core, Flow& flow, SlotList& list, Seqno s);
-void list_push_front(Core& core, Flow& flow, SlotList& list, Seqno s);
-void list_insert_after(Core& core, Flow& flow, SlotList& list, Seqno after, Seqno s);
+// Behind the packet in slot `previous`; kEnd: at the front.
+void list_insert_after(Core& core, Flow& flow, SlotList& list, uint16_t previous, Seqno s);
 void list_remove(Core& core, Flow& flow, SlotList& list, Seqno s);
 inline Seqno seqno_of_slot(const Flow& flow, uint16_t slot) {
   return flow.tx_first + ((slot - flow.tx_first.value) & (kWindowSlots - 1));
