@@ -65,6 +65,16 @@ void schedule_resteers(EngineRun* run, const EngineProfile& engines) {
   }
 }
 
+void add_resets(uint64_t seed, int count, EngineProfile* engines) {
+  SimRandom random(seed);
+  for (int i = 0; i < count; i++) {
+    engines->absences.push_back({static_cast<int>(random.below(2)),
+                                 random.duration({}, milliseconds(80)) + milliseconds(200) * i,
+                                 random.duration(milliseconds(1), milliseconds(400)),
+                                 Absence::Kind::kReset});
+  }
+}
+
 void schedule_absences(EngineRun* run, const EngineProfile& engines) {
   for (const Absence& absence : engines.absences) {
     run->clock().after(absence.at, [run, absence] {

@@ -35,6 +35,8 @@ struct EngineProfile {
 void schedule_resteers(EngineRun* run, const EngineProfile& engines);
 
 void schedule_absences(EngineRun* run, const EngineProfile& engines);
+// So many resets of either host's NIC, one within every 200 ms.
+void add_resets(uint64_t seed, int count, EngineProfile* engines);
 
 EngineProfile random_engine_profile(uint64_t seed);
 // A rack without faults, one application a host, one flow from host 0 to host 1.

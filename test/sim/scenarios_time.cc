@@ -206,13 +206,7 @@ void time_nic_resets(uint64_t seed, FILE* trace) {
   engines.profile.opens[0] = engines.profile.opens[1] = 4;
   engines.profile.plan = send_plan(400, 3000, true, EndAction::kNone, microseconds(200));
   engines.profile.run_min = seconds(4);
-  SimRandom random(seed);
-  for (int i = 0; i < 12; i++) {
-    engines.absences.push_back({static_cast<int>(random.below(2)),
-                                random.duration({}, milliseconds(80)) + milliseconds(200) * i,
-                                random.duration(milliseconds(1), milliseconds(400)),
-                                Absence::Kind::kReset});
-  }
+  add_resets(seed, 12, &engines);
   EngineRun run(engines.profile, trace, engines.setup[0], engines.setup[1]);
   run.on_start = [&](EngineRun* started) { schedule_absences(started, engines); };
   const RunResult result = run.run();
