@@ -231,15 +231,15 @@ void lane_signal(Lane* lane) {
   [[maybe_unused]] const ssize_t written = write(lane->engine_fd, &one, sizeof one);
 }
 
-bool register_flow(Channel* c, uint32_t lane_index, uint32_t ref, const MachnetFlow_t& tuple) {
-  if (lane_index >= c->lane_count) return false;
+FlowState* claim_flow(Channel* c, uint32_t lane_index, uint32_t ref, const MachnetFlow_t& tuple) {
+  if (lane_index >= c->lane_count) return nullptr;
   Lane* lane = &c->lanes[lane_index];
   const uint32_t slot = ipc::flow_ref_slot(ref);
-  if (slot >= lane->flow_slots || ipc::flow_ref_generation(ref) == 0) return false;
+  if (slot >= lane->flow_slots || ipc::flow_ref_generation(ref) == 0) return nullptr;
   FlowState* flow = &lane->flows[slot];
   // An active flow that the program closed may be one that ended before its late connect reply was
   // read.
-  if (flow->active && !flow->closed) return false;
+  if (flow->active && !flow->closed) return nullptr;
   if (flow->ref != 0) c->map.erase(flow->local, flow);  // the slot's earlier flow
   if (c->last_state == flow) c->last_state = nullptr;
   *flow = FlowState{};
@@ -248,8 +248,18 @@ bool register_flow(Channel* c, uint32_t lane_index, uint32_t ref, const MachnetF
   flow->local = tuple;
   flow->active = true;
   flow->gathering.head = flow->gathering.tail = kNone;
+  return flow;
+}
+
+void enter_flow(Channel* c, FlowState* flow) {
   c->map.insert(flow);
   c->last_state = nullptr;
+}
+
+bool register_flow(Channel* c, uint32_t lane_index, uint32_t ref, const MachnetFlow_t& tuple) {
+  FlowState* flow = claim_flow(c, lane_index, ref, tuple);
+  if (flow == nullptr) return false;
+  enter_flow(c, flow);
   return true;
 }
 
@@ -258,10 +268,10 @@ void flow_stop_sending(Channel* c, FlowState* flow, int error) {
   if (c->last_state == flow) c->last_state = nullptr;
 }
 
-void flow_push_close(FlowState* flow) {
+void flow_push_close(FlowState* flow, uint32_t flags) {
   if (!flow->active || flow->close_pushed) return;
   flow->close_pushed = true;
-  flow->lane->submit.push({.a = flow->ref, .word = ipc::entry_word(ipc::kSubmitClose, 0, 0)});
+  flow->lane->submit.push({.a = flow->ref, .word = ipc::entry_word(ipc::kSubmitClose, flags, 0)});
   lane_signal(flow->lane);
 }
 
@@ -269,7 +279,7 @@ void flow_break(Channel* c, FlowState* flow) {
   flow->broken = true;
   gather_drop(flow);
   flow_stop_sending(c, flow, ECONNRESET);
-  flow_push_close(flow);
+  flow_push_close(flow, ipc::kAbort);
 }
 
 int channel_close_flow(Channel* c, const MachnetFlow_t& tuple) {
@@ -283,7 +293,7 @@ int channel_close_flow(Channel* c, const MachnetFlow_t& tuple) {
   c->map.erase(tuple, flow);
   if (c->ready.flow == flow) ready_drop(c);
   gather_drop(flow);
-  flow_push_close(flow);
+  flow_push_close(flow, 0);
   return 0;
 }
 

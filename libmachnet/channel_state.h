@@ -42,10 +42,11 @@ struct alignas(64) FlowState {
   bool active;          // kDeliverEnded has not been taken from the ring
   bool closed;          // the program closed it: messages and events are dropped
   bool broken;          // what came is no sequence of messages: dropped, reported as reset
-  bool superseded;      // the peer started anew on another lane: broken, and its end was reported
+  bool superseded;      // the peer started anew on another lane: broken, and its end is no news
   bool close_pushed;    // kSubmitClose, once for each flow
   bool gathering_open;  // `gathering` holds the beginning of a message (or a whole one: Ready)
   int send_errno;       // 0: may send
+  uint32_t opening;     // number of an accepted flow (kDeliverOpened)
   Gathering gathering;
   FlowState *gather_next, *gather_prev;  // flows with an open gathering, oldest first
 };
@@ -157,10 +158,15 @@ void lane_signal(Lane* lane);
 // From now on sends on the flow fail with `error`.
 void flow_stop_sending(Channel* c, FlowState* flow, int error);
 
-// Tells the daemon to close the flow, unless it was told or the flow is over.
-void flow_push_close(FlowState* flow);
+// The state of a slot's new flow, which cannot be found by its tuple before enter_flow. nullptr:
+// the daemon named a slot that does not exist or is in use.
+FlowState* claim_flow(Channel* c, uint32_t lane, uint32_t ref, const MachnetFlow_t& tuple);
+void enter_flow(Channel* c, FlowState* flow);
 
-// The flow's bytes are no messages (or there is no memory for them): drops what it holds and closes
+// Tells the daemon to close the flow, unless it was told or the flow is over. `flags`: kAbort or 0.
+void flow_push_close(FlowState* flow, uint32_t flags);
+
+// The flow's bytes are no messages (or there is no memory for them): drops what it holds and resets
 // it.
 void flow_break(Channel* c, FlowState* flow);
 

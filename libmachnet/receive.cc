@@ -96,16 +96,16 @@ void push_event(Channel* c, const FlowEvent& event) {
   c->events.push(event);
 }
 
-// The peer has started anew and another engine took its handshake: this earlier flow's own engine has
-// not heard of it yet. Its end comes before the new flow's beginning, and nothing after that.
+// The peer has started anew and another engine took its handshake: this earlier flow's own engine
+// has not heard of it yet. The program hears of its end before it hears of the later one's
+// beginning, and nothing after that.
 void supersede(Channel* c, FlowState* flow) {
   if (c->ready.flow == flow) ready_drop(c);
-  push_event(c, {MACHNET_EVENT_RESET, flow->ref, flow->lane->index, false, flow->local});
   flow->superseded = true;
   flow_break(c, flow);
 }
 
-bool take_opened(Channel* c, Lane* lane, uint32_t ref) {
+bool take_opened(Channel* c, Lane* lane, uint32_t ref, uint32_t opening) {
   const uint32_t slot = ipc::flow_ref_slot(ref);
   if (slot >= lane->flow_slots) {
     channel_fail(c, EPROTO);
@@ -114,12 +114,23 @@ bool take_opened(Channel* c, Lane* lane, uint32_t ref) {
   const ipc::FlowSlot& tuple = lane->flow_table[slot];
   const MachnetFlow_t local = {tuple.local_ip, tuple.remote_ip, tuple.local_port,
                                tuple.remote_port};
-  FlowState* earlier = c->map.find(local);
-  if (earlier != nullptr && earlier->lane != lane && earlier->active) supersede(c, earlier);
-  if (!register_flow(c, lane->index, ref, local)) {
+  FlowState* other = c->map.find(local);
+  FlowState* flow = claim_flow(c, lane->index, ref, local);
+  if (flow == nullptr) {
     channel_fail(c, EPROTO);
     return false;
   }
+  flow->opening = opening;
+  if (other != nullptr && other->lane != lane && other->active) {
+    // Lanes are read one after the other: the one that is read first may have the later flow.
+    if (static_cast<int32_t>(opening - other->opening) < 0) {
+      supersede(c, flow);
+      return true;
+    }
+    push_event(c, {MACHNET_EVENT_RESET, other->ref, other->lane->index, false, local});
+    supersede(c, other);
+  }
+  enter_flow(c, flow);
   push_event(c, {MACHNET_EVENT_ACCEPTED, ref, lane->index, false, local});
   return true;
 }
@@ -164,7 +175,7 @@ bool take(Channel* c, Lane* lane, const ipc::Item16& item) {
     case ipc::kDeliverBundle:
       return take_delivery(c, lane, item, true);
     case ipc::kDeliverOpened:
-      return take_opened(c, lane, item.a);
+      return take_opened(c, lane, item.a, item.c);
     case ipc::kDeliverEnded:
       take_ended(c, lane, item.a, item.c);
       return true;

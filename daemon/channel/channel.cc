@@ -74,8 +74,8 @@ Result<std::unique_ptr<Channel>> Channel::create(std::span<const ipc::LaneShape>
   for (const ipc::LaneShape& shape : shapes) {
     const int engine_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine_fd < 0) return system_error("eventfd");
-    channel->lanes_.push_back(
-        std::make_unique<Lane>(shape, channel->memory_ + at, channel->bell_fd_, engine_fd));
+    channel->lanes_.push_back(std::make_unique<Lane>(
+        shape, channel->memory_ + at, channel->bell_fd_, engine_fd, &channel->openings_));
     at += ipc::lane_offsets(shape).size;
   }
   MN_ASSERT(at == channel->memory_size_);

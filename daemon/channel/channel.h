@@ -4,6 +4,7 @@
 // are used by their engines between kAddLane and kLaneRemoved.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -44,6 +45,7 @@ class Channel {
   int bell_fd_ = -1;
   uint8_t* memory_ = nullptr;
   uint64_t memory_size_ = 0;
+  std::atomic<uint32_t> openings_{0};  // by every engine, one more for each flow that it accepts
   std::vector<std::unique_ptr<Lane>> lanes_;
 };
 

@@ -9,7 +9,8 @@
 
 namespace mn {
 
-Lane::Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_fd)
+Lane::Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_fd,
+           std::atomic<uint32_t>* openings)
     : shape_(shape),
       header_(reinterpret_cast<ipc::LaneHeader*>(base)),
       chunks_(shape.tx_buffers),
@@ -27,6 +28,7 @@ Lane::Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_f
   deliver_ = {reinterpret_cast<ipc::Entry16*>(base + at.deliver), ipc::deliver_capacity(shape)};
   release_ = {reinterpret_cast<ipc::Entry4*>(base + at.release), ipc::release_capacity(shape)};
   flows_ = reinterpret_cast<ipc::FlowSlot*>(base + at.flows);
+  openings_ = openings;
   tx_data_ = base + at.tx_data;
   rx_data_ = base + at.rx_data;
   for (uint32_t i = 0; i < shape.rx_buffers; i++) rx_free_[i] = shape.rx_buffers - 1 - i;
@@ -111,7 +113,8 @@ bool Lane::check_close(const ipc::Item16& item, Submission* ret_submission) {
   if (slot == nullptr) return false;  // it ended while the application was closing it
   if (slot->message_bytes != 0) return violate("close in the middle of a message");
   slot->state = SlotState::kClosing;
-  ret_submission->kind = Submission::Kind::kClose;
+  const bool abort = (ipc::entry_flags(item.word) & ipc::kAbort) != 0;
+  ret_submission->kind = abort ? Submission::Kind::kAbort : Submission::Kind::kClose;
   ret_submission->handle = slot->handle;
   return true;
 }
@@ -190,7 +193,9 @@ transport::FlowRef Lane::flow_reserve(uint32_t handle, const FourTuple& tuple) {
 }
 
 void Lane::flow_accepted(transport::FlowRef flow) {
-  deliver_.push({.a = flow, .word = ipc::entry_word(ipc::kDeliverOpened, 0, 0)});
+  // Engines count with one counter, so their openings are in the order of its changes.
+  const uint32_t number = openings_->fetch_add(1, std::memory_order_relaxed);
+  deliver_.push({.a = flow, .c = number, .word = ipc::entry_word(ipc::kDeliverOpened, 0, 0)});
   note(ipc::kWakeEntries);
 }
 

@@ -17,7 +17,7 @@ namespace mn {
 
 // A checked entry of the submit ring.
 struct Submission {
-  enum class Kind : uint8_t { kSend, kClose } kind = Kind::kSend;
+  enum class Kind : uint8_t { kSend, kClose, kAbort } kind = Kind::kSend;
   uint32_t handle = 0;  // the transport's name of the flow
   transport::BufferIndex buffer = transport::kNoBuffer;
   uint16_t length = 0;
@@ -29,8 +29,10 @@ class Lane final : public transport::MessageStore {
   static constexpr uint32_t kStaleMax = 64;
 
   // `base`: the lane's start in the mapping. `bell_fd`: our end of the application's doorbell. Both
-  // descriptors stay the caller's.
-  Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_fd);
+  // descriptors stay the caller's, and so does `openings`, which counts those of all lanes of the
+  // channel.
+  Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_fd,
+       std::atomic<uint32_t>* openings);
 
   const ipc::LaneShape& shape() const { return shape_; }
   int engine_fd() const { return engine_fd_; }
@@ -122,6 +124,7 @@ class Lane final : public transport::MessageStore {
   uint8_t* tx_data_;
   uint8_t* rx_data_;
   ipc::FlowSlot* flows_;
+  std::atomic<uint32_t>* openings_;
   void note(uint32_t pushed) { note(pushed, pushed); }
   void note(uint32_t pushed, uint32_t useful);
   uint32_t news_ = 0;    // ipc::kWakeX of what was pushed since ring_application

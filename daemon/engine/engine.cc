@@ -223,6 +223,8 @@ size_t Engine::read_lane(Instant now, Lane* lane) {
     }
     if (submission.kind == Submission::Kind::kClose) {
       transport_.close(now, submission.handle);
+    } else if (submission.kind == Submission::Kind::kAbort) {
+      transport_.abort(now, submission.handle, ipc::kEndReset);
     } else if (transport_.send(now, submission.handle, submission.buffer, submission.length,
                                submission.last_segment) != transport::RequestStatus::kOk) {
       lane->tx_done(submission.buffer);  // the peer has just closed the flow

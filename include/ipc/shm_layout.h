@@ -150,13 +150,15 @@ constexpr uint32_t entry_length(uint32_t word) { return word & 0xffff; }
 //                   flag kLastSegment on the last segment of a message. The segments of one message
 //                   are pushed one after another, all full (buffer_size bytes) but the last; no
 //                   other segment of the same flow between them.
-//   kSubmitClose    a = FlowRef: orderly close after everything submitted before. Once per flow;
-//   the
+//   kSubmitClose    a = FlowRef: orderly close after everything submitted before; with flag kAbort
+//                   the flow ends at once and its peer hears that it was reset. Once per flow; the
 //                   application then sends nothing more on it.
 enum SubmitType : uint32_t { kSubmitSegment = 1, kSubmitClose = 2 };
 
 // Deliver ring, daemon to application. Entries of a flow are in order.
 //   kDeliverOpened   a = FlowRef: a peer connected to a listener; the tuple is in the flow table.
+//                    c = number of this opening among those of all lanes of the channel, which
+//                    wraps: of two flows of one tuple on two lanes it tells the later one.
 //   kDeliverSegment  a = FlowRef, b = rx buffer, c = offset in it, length = bytes there; flags
 //                    kFirstSegment and kLastSegment tell where a message begins and ends.
 //   kDeliverBundle   a = FlowRef, b = rx buffer, c = offset | count << 16, length = bytes there:
@@ -173,7 +175,7 @@ enum DeliverType : uint32_t {
   kDeliverEnded = 4,
 };
 
-enum EntryFlag : uint32_t { kFirstSegment = 1, kLastSegment = 2 };
+enum EntryFlag : uint32_t { kFirstSegment = 1, kLastSegment = 2, kAbort = 4 };
 
 enum EndReason : uint32_t {
   kEndClosedByPeer = 1,  // the peer closed; everything it sent was delivered before

@@ -194,6 +194,16 @@ void next_submission__nothing_is_sent_after_close(void** state) {
   assert_int_equal(f.lane->stale_submits(), 1);
 }
 
+void next_submission__close_may_be_an_abort(void** state) {
+  Fixture& f = fixture(state);
+  const uint32_t flow = f.lane->flow_reserve(9, {});
+  f.submit.push({.a = flow, .word = ipc::entry_word(ipc::kSubmitClose, ipc::kAbort, 0)});
+  Submission s;
+  assert_true(f.lane->next_submission(&s));
+  assert_true(s.kind == Submission::Kind::kAbort);
+  assert_int_equal(s.handle, 9);
+}
+
 void next_submission__close_inside_a_message_is_a_violation(void** state) {
   Fixture& f = fixture(state);
   const uint32_t flow = f.lane->flow_reserve(9, {});
@@ -405,6 +415,7 @@ int main() {
       MN_LANE_TEST(next_submission__endless_message_is_a_violation),
       MN_LANE_TEST(next_submission__segment_of_no_flow_goes_straight_back),
       MN_LANE_TEST(next_submission__nothing_is_sent_after_close),
+      MN_LANE_TEST(next_submission__close_may_be_an_abort),
       MN_LANE_TEST(next_submission__close_inside_a_message_is_a_violation),
       MN_LANE_TEST(take_releases__buffer_not_delivered_is_a_violation),
       MN_LANE_TEST(take_releases__what_does_not_exist_is_a_violation),

@@ -25,8 +25,7 @@ void FakeDaemon::start() {
                                   .lane_count = lane_count,
                                   .reserved = {}};
   int bell[2];
-  assert_int_equal(
-      socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, bell), 0);
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, bell), 0);
   application_fd = bell[0];
   bell_fd = bell[1];
   assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, session), 0);
@@ -76,11 +75,12 @@ uint32_t FakeDaemon::connect(uint32_t n, uint32_t lane) {
   return ref;
 }
 
-uint32_t FakeDaemon::open(uint32_t n, uint32_t generation) {
+uint32_t FakeDaemon::open(uint32_t n, uint32_t generation, uint32_t lane, uint32_t opening) {
   const uint32_t ref = ipc::flow_ref(n, generation);
   const MachnetFlow_t f = test_flow(n);
-  lanes[0].flows[n] = {f.src_ip, f.dst_ip, f.src_port, f.dst_port, 0};
-  raw({.a = ref, .word = ipc::entry_word(ipc::kDeliverOpened, 0, 0)});
+  lanes[lane].flows[n] = {f.src_ip, f.dst_ip, f.src_port, f.dst_port, 0};
+  lanes[lane].deliver.push(
+      {.a = ref, .c = opening, .word = ipc::entry_word(ipc::kDeliverOpened, 0, 0)});
   return ref;
 }
 

@@ -50,8 +50,8 @@ struct FakeDaemon {
   uint8_t* memory = nullptr;
   uint64_t memory_size = 0;
   FakeLane lanes[2];
-  int application_fd = -1;  // written: wakes the application
-  int bell_fd = -1;         // its end
+  int application_fd = -1;    // written: wakes the application
+  int bell_fd = -1;           // its end
   int session[2] = {-1, -1};  // [0] the library's, [1] ours
   Channel* channel = nullptr;
 
@@ -61,7 +61,7 @@ struct FakeDaemon {
   // A flow that the program opened, in this slot of lane 0 (or `lane`).
   uint32_t connect(uint32_t n, uint32_t lane = 0);
   // A flow that a peer opened.
-  uint32_t open(uint32_t n, uint32_t generation = 1);
+  uint32_t open(uint32_t n, uint32_t generation = 1, uint32_t lane = 0, uint32_t opening = 0);
   void end(uint32_t ref, uint32_t reason);
   // `buffer` filled with `length` bytes, each byte of value `fill`.
   void segment(uint32_t ref, uint32_t buffer, uint32_t length, uint8_t fill, uint32_t flags,
@@ -75,7 +75,9 @@ struct FakeDaemon {
   void raw(const ipc::Item16& item) { lanes[0].deliver.push(item); }
 
   // What the library wrote. Each call takes one entry; false: none.
-  bool submitted(ipc::Item16* ret_item) { return lanes[0].submit.pop(ret_item); }
+  bool submitted(ipc::Item16* ret_item, uint32_t lane = 0) {
+    return lanes[lane].submit.pop(ret_item);
+  }
   bool released(uint32_t* ret_value) { return lanes[0].release.pop(ret_value); }
   uint32_t count_released();
   // Takes all submitted segments and completes them; returns how many.

@@ -86,7 +86,7 @@ void recv__stream_that_is_no_sequence_of_messages_breaks_the_flow(void** state) 
     assert_int_equal(errno, ECONNRESET);
     ipc::Item16 item;
     assert_true(d->submitted(&item));
-    assert_int_equal(item.word, ipc::entry_word(ipc::kSubmitClose, 0, 0));
+    assert_int_equal(item.word, ipc::entry_word(ipc::kSubmitClose, ipc::kAbort, 0));
     d->end(ref, ipc::kEndClosed);
     expect_event(d, MACHNET_EVENT_RESET, 0);
     d->stop();

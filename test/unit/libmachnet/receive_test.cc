@@ -257,6 +257,59 @@ void recv__lanes_take_turns(void** state) {
   expect_nothing(d);
 }
 
+constexpr uint32_t kWhole = ipc::kFirstSegment | ipc::kLastSegment;
+
+void expect_abort(FakeDaemon* d, uint32_t ref, uint32_t lane) {
+  ipc::Item16 item;
+  assert_true(d->submitted(&item, lane));
+  assert_int_equal(item.a, ref);
+  assert_int_equal(item.word, ipc::entry_word(ipc::kSubmitClose, ipc::kAbort, 0));
+}
+
+// A peer that started anew reaches another engine. The engine of its earlier flow learns it last.
+void opened__later_flow_of_the_same_tuple(void** state) {
+  FakeDaemon* d = daemon_of(state);
+  const uint32_t before = d->open(0, 1, 0, UINT32_MAX);
+  d->segment(before, 0, 8, 'b', kWhole);
+  expect_event(d, MACHNET_EVENT_ACCEPTED, 0);
+  const uint32_t after = d->open(0, 1, 1, 0);
+  d->segment(after, 0, 8, 'a', kWhole, 1);
+  expect_message(d, 0, 8, 'b');
+  d->segment(before, 1, 8, 'b', kWhole);
+  expect_event(d, MACHNET_EVENT_RESET, 0);
+  expect_event(d, MACHNET_EVENT_ACCEPTED, 0);
+  expect_abort(d, before, 0);
+  expect_message(d, 0, 8, 'a');
+  d->end(before, ipc::kEndReset);
+  expect_nothing(d);
+  expect_no_event(d);
+}
+
+// The same, and neither was read when both had come: the later one is read first.
+void opened__earlier_flow_is_read_last(void** state) {
+  FakeDaemon* d = daemon_of(state);
+  const uint32_t after = d->open(0, 1, 0, 0);
+  d->segment(after, 0, 8, 'a', kWhole);
+  const uint32_t before = d->open(0, 1, 1, UINT32_MAX);
+  d->segment(before, 0, 8, 'b', kWhole, 1);
+  expect_event(d, MACHNET_EVENT_ACCEPTED, 0);
+  expect_message(d, 0, 8, 'a');
+  expect_nothing(d);
+  expect_abort(d, before, 1);
+  assert_int_equal(machnet_send(d->channel, test_flow(0), "x", 1), 0);
+  ipc::Item16 item;
+  assert_true(d->submitted(&item, 0));
+  assert_int_equal(item.a, after);
+  d->lanes[1].deliver.push(
+      {.a = before, .c = ipc::kEndReset, .word = ipc::entry_word(ipc::kDeliverEnded, 0, 0)});
+  expect_no_event(d);
+  uint32_t value;
+  assert_true(d->lanes[1].release.pop(&value));  // the message that nobody gets
+  assert_int_equal(value, 0);
+  assert_true(d->lanes[1].release.pop(&value));
+  assert_int_equal(value, ipc::kReleaseSlot | 0);
+}
+
 }  // namespace
 }  // namespace mn::client
 
@@ -279,7 +332,10 @@ int main() {
       MN_CASE(end__inside_a_message_is_a_reset),
       MN_CASE(recv__session_end_kills_the_channel),
       MN_CASE(recv__engine_is_rung_when_an_eighth_came_back),
-      cmocka_unit_test_setup_teardown(recv__lanes_take_turns, setup_two_lanes, teardown_daemon),
+#define MN_TWO_LANES(f) cmocka_unit_test_setup_teardown(f, setup_two_lanes, teardown_daemon)
+      MN_TWO_LANES(recv__lanes_take_turns),
+      MN_TWO_LANES(opened__later_flow_of_the_same_tuple),
+      MN_TWO_LANES(opened__earlier_flow_is_read_last),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
