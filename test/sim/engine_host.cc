@@ -205,6 +205,7 @@ void EngineHost::poll() {
     }
     size_t work = 0;
     for (auto& member : members_) work += member->engine->poll_once(now + clock_ahead_);
+    if (FlowTrace* trace = FlowTrace::current()) trace->save();
     pass_events();
     if (work == 0) break;
     if (i == kPollsPerWake - 1) wake_at(now + nanoseconds(500));
