@@ -182,6 +182,24 @@ def loss_5_percent(build, mode):
 
 
 @scenario()
+def congestion_controls(build, mode):
+    """Swift on one host, CUBIC on the other, 1 % random loss in both directions: everything arrives."""
+    bed = Bed(build, mode, daemons=False, drop=10000)
+    for host, control in ((bed.a, "swift"), (bed.b, "cubic")):
+        host.start_daemon(extra_nic=f"congestion = {control}\n")
+    server = bed.b.server(size=100000)
+    for options in ({"size": 64, "window": 32, "count": 10000}, {"size": 100000, "window": 4, "count": 60},
+                    {"size": 20000, "mixed": True, "window": 4, "flows": 20, "count": 20}):
+        got = result(bed.a.app("ping", remote=bed.b.address, **options), 90)
+        say(f"{options}: {got['rate']} requests/s")
+    check(server_result(server)["wrong"] == 0, "wrong messages")
+    bed.finish()
+    passed, dropped, _ = bed.losses()
+    say(f"{dropped} of {passed + dropped} packets lost")
+    check(dropped > 0, "the cable lost nothing")
+
+
+@scenario()
 def corruption(build, mode):
     """One packet in a hundred arrives with a flipped bit: checksums find all."""
     bed = Bed(build, mode, corrupt=10000)
