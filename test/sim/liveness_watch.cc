@@ -48,7 +48,7 @@ void LivenessWatch::on_sent(int host, Instant now, const FourTuple& tuple,
   }
   if (!end.valid) return;
   if (header.type == PacketType::kReset) {
-    end.has_reset = true;
+    end.gone = true;
     return;
   }
   if (asks(header.type)) {
@@ -78,7 +78,7 @@ void LivenessWatch::on_received(int host, Instant now, const FourTuple& tuple,
   end.heard_at = now;
   end.waits_since = Instant::never();
   end.asked = 0;
-  if (asks(header.type) && end.owes_since == Instant::never() && !end.has_reset) {
+  if (asks(header.type) && end.owes_since == Instant::never() && !end.gone) {
     end.owes_since = now;
   }
   if (header.type != PacketType::kProbe && asks(header.type) && header.sequence == end.ack) {
@@ -92,6 +92,13 @@ void LivenessWatch::on_received(int host, Instant now, const FourTuple& tuple,
     end.peer_ack = header.ack;
     end.peer_ack_since = now;
     end.peer_missing_sent = 0;
+  }
+}
+
+void LivenessWatch::on_restart(int host) {
+  for (auto& [tuple, end] : ends_[host]) {
+    end.gone = true;
+    end.owes_since = Instant::never();
   }
 }
 
@@ -118,7 +125,7 @@ void LivenessWatch::check_given_up(int host, Instant now, const FourTuple& tuple
             tuple.local_port, end.missing_came);
   // Who has taken the peer's close sends nothing any more but acknowledgements of it.
   const bool peer_is_over =
-      peer.has_reset || (peer.close_came && peer.ack == peer.close_sequence + 1);
+      peer.gone || (peer.close_came && peer.ack == peer.close_sequence + 1);
   SIM_CHECK(peer_is_over || peer.peer_ack != end.ack || peer.peer_missing_sent > 1,
             "host %d did not send on port %u what the other one was missing", 1 - host,
             tuple.remote_port);

@@ -20,6 +20,7 @@ class LivenessWatch {
   // `tuple` as `host` sees it. Packets that were damaged or dropped on the way are not received.
   void on_sent(int host, Instant now, const FourTuple& tuple, std::span<const uint8_t> packet);
   void on_received(int host, Instant now, const FourTuple& tuple, std::span<const uint8_t> packet);
+  void on_restart(int host);  // its flows are gone
   // The transport ends the flow of `tuple` with kEndTimeout, now.
   void check_given_up(int host, Instant now, const FourTuple& tuple, Duration dead_timeout);
   uint64_t checked() const { return checked_; }
@@ -30,7 +31,8 @@ class LivenessWatch {
     bool valid = false;
     uint32_t tag = 0;  // what packets to it carry
     Instant heard_at{};
-    bool has_reset = false;   // its flow is over: strays get an answer when there is room
+    // It sent a reset, or its host started anew: strays get an answer when there is room.
+    bool gone = false;
     bool close_came = false;  // the peer's: once it is acknowledged this end's flow is over
     uint32_t close_sequence = 0;
     // It asked and was not heard: since when, and how often.

@@ -59,6 +59,7 @@ class SimRun {
   void schedule_open(int host, Duration at, uint32_t number);
   bool run_until(Instant limit, const std::function<bool()>& done);
   void heal();
+  Duration transfer_max() const;
   void settle();
   void describe();
   void close_all();
@@ -184,11 +185,12 @@ void SimRun<Host>::describe() {
   for (auto& host : hosts_) host->describe();
 }
 
+// What all messages of a run may take on a network that does not lose any.
 template <typename Host>
-void SimRun<Host>::settle() {
+Duration SimRun<Host>::transfer_max() const {
   const uint64_t slowest =
       std::min(profile_.link[0].bits_per_second, profile_.link[1].bits_per_second);
-  Duration limit = profile_.settle_max;
+  Duration limit{};
   if (slowest > 0) {
     limit = limit + nanoseconds(static_cast<int64_t>(profile_.bytes_budget * 80) *
                                 (1'000'000'000 / 1000) / static_cast<int64_t>(slowest / 1000));
@@ -196,7 +198,12 @@ void SimRun<Host>::settle() {
   // A window needs a round trip; small pools and far hosts make that many.
   const Duration rtt =
       profile_.link[0].delay + profile_.link[1].delay + profile_.poll_delay_max * 2;
-  limit = limit + rtt * static_cast<int64_t>(profile_.bytes_budget / 500 + 100);
+  return limit + rtt * static_cast<int64_t>(profile_.bytes_budget / 500 + 100);
+}
+
+template <typename Host>
+void SimRun<Host>::settle() {
+  const Duration limit = profile_.settle_max + transfer_max();
   if (run_until(clock_.now() + limit, [this] { return oracle_.settled(); })) return;
   describe();
   sim_fail("messages still wait %.3f s after the network was healed",
@@ -210,15 +217,16 @@ void SimRun<Host>::close_all() {
     Host* host = hosts_[(first + i) % 2].get();
     host->close_everything(&random_, i == 1);
     host->wake();
-    const bool done =
-        run_until(clock_.now() + seconds(i == 0 ? 2 : 8), [this] { return oracle_.all_over(); });
+    // What was sent before a close is sent after it, too.
+    const Duration limit = i == 0 ? seconds(2) : seconds(8) + transfer_max();
+    const bool done = run_until(clock_.now() + limit, [this] { return oracle_.all_over(); });
     if (done) break;
     if (i == 0) continue;
     describe();
     sim_fail("flows do not end");
   }
   // Half-open flows and what is left of closed ones go away too.
-  const bool idle = run_until(clock_.now() + seconds(7),
+  const bool idle = run_until(clock_.now() + seconds(7) + transfer_max(),
                               [this] { return hosts_[0]->idle() && hosts_[1]->idle(); });
   if (!idle) describe();
   SIM_CHECK(idle, "flows are left that no application knows: %u on host 0, %u on host 1",

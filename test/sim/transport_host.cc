@@ -96,6 +96,7 @@ void TransportHost::start() {
 void TransportHost::restart() {
   run_->trace->note(run_->clock->now(), "host %d restarts", index_);
   for (auto& app : apps_) app->forget_all();
+  run_->liveness.on_restart(index_);
   transport_.reset();
   rx_queue_.clear();
   make_transport();
