@@ -47,6 +47,7 @@ constexpr float kRandomWindow = 0.25F;
 constexpr float kRandomWindowMin = 3;  // packets: the losses of fewer are those of other flows
 constexpr float kProbeMax = 0.006F;    // lost, and the window grows all the same
 constexpr uint32_t kLossFew = 4;       // says nothing about a share
+constexpr uint8_t kLossRecent = 8;     // round trips
 constexpr uint32_t kLossEpoch = 256;
 constexpr uint32_t kHoldFor = 160;  // packets delivered for each lost
 constexpr uint32_t kHoldMax = 8192;
@@ -121,6 +122,8 @@ void Swift::grow(uint32_t acked) {
   window_ = std::min(window_, window_max_);
 }
 
+uint32_t Swift::hold_max() const { return static_cast<uint32_t>(kHoldRounds * window_); }
+
 void Swift::shrink(float factor) { window_ = std::max(window_ * factor, kWindowMin); }
 
 bool Swift::end_round(const AckSample& sample, const RttEstimator& rtt) {
@@ -143,6 +146,7 @@ bool Swift::end_round(const AckSample& sample, const RttEstimator& rtt) {
     samples_ = 0;
     return false;
   }
+  loss_recent_ = lost_ > 0 ? kLossRecent : static_cast<uint8_t>(loss_recent_ - (loss_recent_ > 0));
   aim(rtt);
   // Fractions of packets count: 1.5 is one packet in every other round trip, and two in the rest.
   dither_ += 0.382F;
@@ -167,10 +171,11 @@ void Swift::judge_delay(const AckSample& sample) {
   if (round_min_ns_ > target_ns_ && target_ns_ != 0) {
     const auto delay = static_cast<float>(round_min_ns_);
     const float excess = (delay - static_cast<float>(target_ns_)) / delay;
-    // Below one packet only where packets are lost, too: the delay of a window of one may well be
+    // Below one packet only while packets are lost, too: the delay of a window of one may well be
     // that of hosts, and then a smaller one would not shorten it.
-    const float least = lossy_ > 0 ? kWindowMin : std::min(window_, 1.0F);
+    const float least = loss_recent_ > 0 ? kWindowMin : std::min(window_, 1.0F);
     window_ = std::max(window_ * (1 - std::min(kBeta * excess, kDecreaseMax)), least);
+    hold_ = std::min(hold_, hold_max());
   }
   const auto hold_ns = static_cast<float>(sample.receiver_delay.ns);
   if (sample.receiver_delay.ns > kHostTarget) {
@@ -243,8 +248,7 @@ void Swift::cut(Instant now, float share) {
   // To less than a packet each round trip only in steps.
   const float least = window_ > 1 ? 1 : kWindowMin;
   window_ = std::max(window_ * (1 - std::clamp(1.2F * share, kCutMin, kCutMax)), least);
-  const auto rounds = static_cast<uint32_t>(kHoldRounds * window_);
-  hold_ = std::min({kHoldFor * lost_, kHoldMax, rounds});
+  hold_ = std::min({kHoldFor * lost_, kHoldMax, hold_max()});
   if (is_long(round_min_ns_)) {
     hold_ = 0;  // the delay will say when there is room again
   } else {

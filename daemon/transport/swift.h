@@ -59,6 +59,7 @@ class Swift {
   bool end_round(const AckSample& sample, const RttEstimator& rtt);
   void grow(uint32_t acked);
   void shrink(float factor);
+  uint32_t hold_max() const;
   void judge_delay(const AckSample& sample);
   void judge_losses(Instant now);
   // Delay of more than half of the queue that is wanted.
@@ -98,6 +99,7 @@ class Swift {
   uint8_t draining_ = 0;     // round trips left
   uint8_t full_rounds_ = 0;  // since the queue was short last
   uint8_t lossy_ = 0;        // > 0: more was lost than is tolerated, not long ago
+  uint8_t loss_recent_ = 0;  // > 0: something was lost in the last few round trips
   bool slow_start_ : 1 = true;
   bool policed_ : 1 = false;   // lossy, and there was no queue
   bool ripe_ : 1 = false;      // losses may be judged

@@ -167,6 +167,33 @@ void swift__below_one_packet_is_a_pause(void**) {
   assert_int_equal(path.window(), 1);
 }
 
+// Without losses a window of a packet is the least, and one that was smaller shrinks no further:
+// what makes round trips long may be the hosts.
+void swift__below_one_packet_only_while_packets_are_lost(void**) {
+  Swift swift;
+  RttEstimator rtt;
+  Instant now{1'000'000'000};
+  swift.start(now, kMax);
+  const auto round = [&](Duration delay, uint32_t lost) {
+    if (lost > 0) swift.on_loss(lost);
+    for (int i = 0; i < 4; i++) {
+      now = now + delay;
+      rtt.on_sample(now, delay);
+      swift.on_ack({.now = now, .acked_packets = 1, .rtt = delay, .filled = true}, rtt);
+    }
+  };
+  round(kEmpty, 0);
+  while (swift.window() > 0.2F) round(kFull * 4, 8);
+  for (int i = 0; i < 8; i++) round(kFull * 4, 0);
+  const float smallest = swift.window();
+  for (int i = 0; i < 100; i++) round(kFull * 4, 0);
+  assert_true(swift.window() >= smallest);
+  while (swift.window() < 0.5F) round(kEmpty, 0);
+  const float grown = swift.window();
+  for (int i = 0; i < 20; i++) round(kFull * 4, 0);
+  assert_true(swift.window() >= grown);
+}
+
 void swift__a_host_that_is_behind_is_given_less(void**) {
   Path path(CongestionKind::kSwift);
   path.rounds(9, kEmpty);
@@ -221,6 +248,7 @@ int main() {
       cmocka_unit_test(swift__timeouts_halve_then_start_anew),
       cmocka_unit_test(swift__spurious_timeout_is_undone),
       cmocka_unit_test(swift__below_one_packet_is_a_pause),
+      cmocka_unit_test(swift__below_one_packet_only_while_packets_are_lost),
       cmocka_unit_test(swift__a_host_that_is_behind_is_given_less),
       cmocka_unit_test(cubic__shrinks_by_three_tenths_once_a_round_trip),
       cmocka_unit_test(cubic__returns_to_the_peak),
