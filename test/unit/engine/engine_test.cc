@@ -311,10 +311,7 @@ void remove_lane__waiting_connect_is_answered_first(void** state) {
   assert_true(f.answer(remove, milliseconds(5)).kind == EngineEvent::Kind::kLaneRemoved);
 }
 
-void loopback__message_arrives_whole_at_another_lane(void** state) {
-  Fixture& f = fixture(state);
-  Lane* server = f.add_lane();
-  Lane* client = f.add_lane();
+EngineEvent connect_loopback(Fixture& f, Lane* server, Lane* client) {
   assert_int_equal(f.ask({.kind = EngineCommand::Kind::kListen,
                           .lane = server,
                           .tuple = {.local_ip = kOurIp, .local_port = 80}})
@@ -324,6 +321,38 @@ void loopback__message_arrives_whole_at_another_lane(void** state) {
                                        .lane = client,
                                        .tuple = {kOurIp, kOurIp, 50000, 80}});
   assert_true(connected.kind == EngineEvent::Kind::kConnected);
+  return connected;
+}
+
+// A close is an end in order for the peer, an abort is none.
+void loopback__close_and_abort(void** state) {
+  for (const uint32_t flags : {0u, uint32_t{ipc::kAbort}}) {
+    Fixture& f = fixture(state);
+    Lane* server = f.add_lane();
+    Lane* client = f.add_lane();
+    const EngineEvent connected = connect_loopback(f, server, client);
+    Fixture::submit(client).push(
+        {.a = connected.flow, .word = ipc::entry_word(ipc::kSubmitClose, flags, 0)});
+    for (int i = 0; i < 50; i++) f.poll();
+    ipc::Consumer16 deliver = Fixture::deliver(server);
+    ipc::Item16 item;
+    assert_true(deliver.pop(&item));
+    assert_int_equal(ipc::entry_type(item.word), ipc::kDeliverOpened);
+    assert_true(deliver.pop(&item));
+    assert_int_equal(ipc::entry_type(item.word), ipc::kDeliverEnded);
+    assert_int_equal(item.c, flags == 0 ? ipc::kEndClosedByPeer : ipc::kEndReset);
+    assert_true(f.ask({.kind = EngineCommand::Kind::kRemoveLane, .lane = server}).kind ==
+                EngineEvent::Kind::kLaneRemoved);
+    assert_true(f.ask({.kind = EngineCommand::Kind::kRemoveLane, .lane = client}).kind ==
+                EngineEvent::Kind::kLaneRemoved);
+  }
+}
+
+void loopback__message_arrives_whole_at_another_lane(void** state) {
+  Fixture& f = fixture(state);
+  Lane* server = f.add_lane();
+  Lane* client = f.add_lane();
+  const EngineEvent connected = connect_loopback(f, server, client);
   memcpy(const_cast<uint8_t*>(client->tx_bytes(3).data()), "hello", 5);
   Fixture::submit(client).push(
       {.a = connected.flow,
@@ -453,6 +482,7 @@ int main() {
       MN_ENGINE_TEST(connect__without_a_route_is_ehostunreach_at_once),
       MN_ENGINE_TEST(connect__own_address_without_listener_is_refused),
       MN_ENGINE_TEST(remove_lane__waiting_connect_is_answered_first),
+      MN_ENGINE_TEST(loopback__close_and_abort),
       MN_ENGINE_TEST(loopback__message_arrives_whole_at_another_lane),
       MN_ENGINE_TEST(violation__is_reported_once_and_others_go_on),
       MN_ENGINE_TEST(violation__waits_for_room_in_the_event_queue),
