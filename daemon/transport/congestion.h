@@ -40,6 +40,13 @@ class Congestion {
   }
   // Sent after reduced_at.
   void on_loss(Instant now, uint32_t lost_packets);
+  // While losses are repaired, after each search for losses: the window follows what is delivered.
+  // Only Cubic reduces its window in one step for a loss: Swift's reduction is the share that was
+  // lost, which is no longer in flight either.
+  bool recovers() const { return kind_ == CongestionKind::kCubic && cubic_.recovers(); }
+  void recover(const Flight& flight) {
+    window_packets_ = static_cast<uint16_t>(cubic_.recover(flight));
+  }
   // `n`: in a row.
   void on_timeout(Instant now, uint32_t n);
   // So many packets that had been taken for lost were only late.

@@ -16,6 +16,7 @@ struct AckSample {
   Duration receiver_delay{};   // the hold time
   uint32_t peer_time = 0;      // of the acknowledgement, by the peer's clock, units of 32 ns
   bool filled = false;         // the window held the sender back in this round trip or the last
+  bool holes = false;          // the peer waits for something that is lost, late or sent again
 };
 
 }  // namespace mn::transport

@@ -27,6 +27,11 @@ void Cubic::start(uint32_t window_max) {
 }
 
 bool Cubic::on_ack(const AckSample& sample, const RttEstimator& rtt) {
+  if (recovers()) {
+    if (sample.holes) return false;
+    recovery_ = Recovery::kNone;
+    return true;
+  }
   if (!sample.filled || window_ >= window_max_) return false;
   const auto packets = static_cast<float>(sample.acked_packets);
   if (window_ < threshold_) {
@@ -60,11 +65,25 @@ void Cubic::reduce(Instant now) {
 void Cubic::on_loss(Instant now) {
   reduce(now);
   window_ = std::min(window_, threshold_);
+  recovery_ = Recovery::kNew;
+}
+
+uint32_t Cubic::recover(const Flight& flight) {
+  const auto target = static_cast<uint32_t>(window_);
+  if (recovery_ == Recovery::kNew) prr_.start(target, flight);
+  recovery_ = Recovery::kRunning;
+  const uint32_t packets = prr_.window(flight);
+  // The round trip of the loss is over (as in RFC 9002 section 7.3.2), and what is in flight has
+  // grown to the window: no burst can follow.
+  if (!flight.answered || packets < target) return packets;
+  recovery_ = Recovery::kNone;
+  return target;
 }
 
 void Cubic::on_timeout(Instant now, uint32_t n) {
   if (n <= 1) reduce(now);
   window_ = std::min(window_, 1.0F);
+  recovery_ = Recovery::kNone;
 }
 
 void Cubic::on_spurious() {
@@ -73,6 +92,7 @@ void Cubic::on_spurious() {
   threshold_ = std::max(threshold_, window_);
   before_ = 0;
   counting_ = false;
+  recovery_ = Recovery::kNone;
 }
 
 }  // namespace mn::transport

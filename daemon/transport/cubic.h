@@ -8,6 +8,7 @@
 
 #include "base/time.h"
 #include "transport/congestion_sample.h"
+#include "transport/prr.h"
 
 namespace mn::transport {
 
@@ -18,6 +19,10 @@ class Cubic {
   bool on_ack(const AckSample& sample, const RttEstimator& rtt);
   // Of packets sent after reduced_at: the window shrinks once for what was in flight at one time.
   void on_loss(Instant now);
+  // Losses are being repaired: window() stands, and the flow may have what recover() returns in
+  // flight, which is asked after each search for losses.
+  bool recovers() const { return recovery_ != Recovery::kNone; }
+  uint32_t recover(const Flight& flight);
   Instant reduced_at() const { return reduced_at_; }
   // The n-th retransmission timeout in a row.
   void on_timeout(Instant now, uint32_t n);
@@ -25,6 +30,8 @@ class Cubic {
   float window() const { return window_; }
 
  private:
+  enum class Recovery : uint8_t { kNone, kNew, kRunning };
+
   void reduce(Instant now);
 
   float window_ = 1;
@@ -34,6 +41,8 @@ class Cubic {
   float plateau_s_ = 0;  // K: from the reduction to the peak
   float reno_ = 0;       // W_est: what Reno would have by now
   float before_ = 0;     // the last reduction; 0: nothing to undo
+  Prr prr_;
+  Recovery recovery_ = Recovery::kNone;
   bool counting_ = false;
   Instant since_;  // the epoch's start, while counting_
   Instant reduced_at_;

@@ -77,7 +77,7 @@ void mark_lost(Core& core, Flow& flow, Seqno s) {
   list_push_back(core, flow, flow.lost, s);
 }
 
-Instant detect_losses(Core& core, Instant now, Flow& flow) {
+Instant detect_losses(Core& core, Instant now, Flow& flow, uint32_t acked) {
   const int64_t patience = flow.rack_rtt_ns + reorder_window_ns(flow);
   Instant look_again = Instant::never();
   uint32_t lost = 0;
@@ -114,6 +114,14 @@ Instant detect_losses(Core& core, Instant now, Flow& flow) {
   if (lost > 0) {
     if (news > 0) flow.congestion.on_loss(now, news);
     mark_ready(core, flow);
+  }
+  if (__builtin_expect(flow.congestion.recovers(), 0)) {
+    flow.congestion.recover({.in_flight = flow.in_flight,
+                             .acked = acked,
+                             .lost = lost,
+                             .sent = static_cast<uint32_t>(flow.tx_packets),
+                             .first = flow.tx_first.value,
+                             .answered = flow.rack_sent_ns >= flow.congestion.reduced_at().ns});
   }
   return look_again;
 }
@@ -182,7 +190,7 @@ void on_loss_deadline(Core& core, Instant now, Flow& flow) {
     case LossTimer::kNone:
       return;
     case LossTimer::kReorder:
-      set_loss_timer(core, now, flow, detect_losses(core, now, flow));
+      set_loss_timer(core, now, flow, detect_losses(core, now, flow, 0));
       return;
     case LossTimer::kTailProbe:
       flow.tail_probed = true;

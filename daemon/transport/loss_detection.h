@@ -18,8 +18,9 @@ inline void note_arrival(Flow& flow, Instant now, int64_t sent_ns, Seqno s) {
   }
 }
 
-// Marks what is lost; returns when to look again (never: nothing is in doubt).
-Instant detect_losses(Core& core, Instant now, Flow& flow);
+// Marks what is lost, after `acked` packets were acknowledged; returns when to look again (never:
+// nothing is in doubt).
+Instant detect_losses(Core& core, Instant now, Flow& flow, uint32_t acked);
 // The packet goes to the list of lost ones.
 void mark_lost(Core& core, Flow& flow, Seqno s);
 // The peer's window opens again after it was shut: what it had dropped for lack of buffers is lost.

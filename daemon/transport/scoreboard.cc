@@ -121,21 +121,21 @@ void on_progress(Core& core, Instant now, Flow& flow, const wire::PacketHeader& 
     if (flow.reorder_steps < kReorderStepsMax) flow.reorder_steps++;
     flow.congestion.on_spurious(progress.spurious);
   }
+  // Without gaps and retransmissions everything in flight was sent after what has arrived.
+  const bool holes = flow.sacked > 0 || !flow.resent.empty() || !flow.lost.empty();
   flow.congestion.on_ack({.now = now,
                           .acked_packets = progress.acked,
                           .rtt = rtt,
                           .receiver_delay = microseconds(header.echo_delay),
-                          .peer_time = header.timestamp},
+                          .peer_time = header.timestamp,
+                          .holes = holes},
                          flow.rtt);
   if (__builtin_expect(flow.congestion.waits(), 0)) {
     flow.pace_at = now + flow.congestion.pause();
     need_timer(core, flow, flow.pace_at);
   }
   Instant in_doubt = Instant::never();
-  // Without gaps and retransmissions everything in flight was sent after what has arrived.
-  if (__builtin_expect(flow.sacked > 0 || !flow.resent.empty() || !flow.lost.empty(), 0)) {
-    in_doubt = detect_losses(core, now, flow);
-  }
+  if (__builtin_expect(holes, 0)) in_doubt = detect_losses(core, now, flow, progress.acked);
   set_loss_timer(core, now, flow, in_doubt);
   MN_TRACE_WITH(trace_progress, core, flow, progress.acked, rtt);
 }

@@ -233,6 +233,65 @@ void cubic__timeout_starts_anew_and_is_undone(void**) {
   assert_int_equal(path.window(), kMax);
 }
 
+// While what was lost is on its way the window is what may be in flight now, and does not grow; it
+// is what the reduction said when nothing is missing, or a round trip later.
+void cubic__recovers_in_proportion(void**) {
+  for (const bool by_answer : {false, true}) {
+    Path path(CongestionKind::kCubic);
+    path.rounds(9, kEmpty);
+    path.congestion.on_loss(path.now, 1);
+    assert_true(path.congestion.recovers());
+    Flight flight{.in_flight = kMax - 2, .acked = 1, .lost = 1};
+    path.congestion.recover(flight);
+    assert_int_equal(path.window(), kMax - 1);
+    for (uint32_t i = 0; i < 100; i++) {
+      path.congestion.on_filled(path.now);
+      path.congestion.on_ack({.now = path.now, .acked_packets = 1, .rtt = kEmpty, .holes = true},
+                             path.rtt);
+      flight.sent += path.window() - flight.in_flight;
+      flight = {.in_flight = path.window() - 1, .acked = 1, .sent = flight.sent};
+      path.congestion.recover(flight);
+    }
+    assert_in_range(path.window(), kMax - 2 - 32, kMax - 2 - 29);
+    if (by_answer) {
+      flight.answered = true;
+      path.congestion.recover(flight);
+    } else {
+      path.congestion.on_ack({.now = path.now, .acked_packets = 1, .rtt = kEmpty}, path.rtt);
+    }
+    assert_false(path.congestion.recovers());
+    assert_in_range(path.window(), kMax * 7 / 10 - 1, kMax * 7 / 10);
+  }
+}
+
+// An answer alone is no end while less is in flight than the window: the rest would be a burst.
+void cubic__recovers_until_the_window_is_full(void**) {
+  Path path(CongestionKind::kCubic);
+  path.rounds(9, kEmpty);
+  path.congestion.on_loss(path.now, 200);
+  path.congestion.recover({.in_flight = 55, .acked = 1, .lost = 200});
+  assert_int_equal(path.window(), 56);
+  path.congestion.recover({.in_flight = 55, .acked = 1, .sent = 1, .answered = true});
+  assert_int_equal(path.window(), 56);
+  assert_true(path.congestion.recovers());
+}
+
+void cubic__timeout_and_undoing_end_recovery(void**) {
+  for (const bool timeout : {false, true}) {
+    Path path(CongestionKind::kCubic);
+    path.rounds(9, kEmpty);
+    path.congestion.on_loss(path.now, 1);
+    path.congestion.recover({.in_flight = 99, .acked = 1, .lost = 1});
+    if (timeout) {
+      path.congestion.on_timeout(path.now, 1);
+    } else {
+      path.congestion.on_spurious(1);
+    }
+    assert_false(path.congestion.recovers());
+    assert_int_equal(path.window(), timeout ? 1 : kMax);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -253,6 +312,9 @@ int main() {
       cmocka_unit_test(cubic__shrinks_by_three_tenths_once_a_round_trip),
       cmocka_unit_test(cubic__returns_to_the_peak),
       cmocka_unit_test(cubic__timeout_starts_anew_and_is_undone),
+      cmocka_unit_test(cubic__recovers_in_proportion),
+      cmocka_unit_test(cubic__recovers_until_the_window_is_full),
+      cmocka_unit_test(cubic__timeout_and_undoing_end_recovery),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -296,6 +296,70 @@ void no_buffer__is_no_loss_storm(void** state) {
   assert_true(t.hosts[0]->transport.counters().retransmitted_packets < 40);
 }
 
+// Ten packets of a flow that CUBIC steers, 3 us apart, of which the first `lost` are; more waits.
+void send_ten(TwoHosts& t, long lost) {
+  for (auto& h : t.hosts) {
+    TransportConfig config = TwoHosts::config(1);
+    config.congestion = transport::CongestionKind::kCubic;
+    h = std::make_unique<TwoHosts::Host>(config, StoreShape{});
+  }
+  t.connect();
+  measure(t, microseconds(40));
+  for (int i = 0; i < 10; i++) {
+    t.send(0, TwoHosts::message(1440, 1));
+    assert_int_equal(t.poll(0), 1);
+    t.now = t.now + microseconds(3);
+  }
+  for (int i = 0; i < 20; i++) t.send(0, TwoHosts::message(1440, 1));
+  assert_int_equal(t.poll(0), 0);  // the first window
+  t.hosts[0]->wire.erase(t.hosts[0]->wire.begin(), t.hosts[0]->wire.begin() + lost);
+  t.now = t.now + microseconds(20);
+  while (!t.hosts[0]->wire.empty()) {
+    t.deliver_one(0);
+    assert_int_equal(t.poll(1), 1);
+  }
+  t.now = t.now + microseconds(20);
+}
+
+void check_thirty_arrive(TwoHosts& t) {
+  t.deliver_all(0);
+  t.settle();
+  t.pass(milliseconds(2));
+  assert_int_equal(t.hosts[1]->messages.size(), 30);
+  assert_int_equal(t.hosts[0]->transport.counters().timeouts, 0);
+}
+
+// What was lost goes out with the acknowledgement that shows it, though more is in flight than the
+// smaller window.
+void recovery__begins_at_once(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  send_ten(t, 1);
+  const auto& counters = t.hosts[0]->transport.counters();
+  size_t sent = 0;
+  while (counters.retransmitted_packets == 0) {
+    t.now = t.now + microseconds(3);
+    t.deliver_one(1);
+    sent = t.poll(0);
+  }
+  assert_int_equal(sent, 1);
+  assert_true(t.stats(0).packets_in_flight > 12);  // of 16, of which 11 are seven tenths
+  check_thirty_arrive(t);
+  assert_int_equal(counters.retransmitted_packets, 1);
+}
+
+// One packet arrived, so one leaves: not the five for which the smaller window has room.
+void recovery__is_no_burst(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  send_ten(t, 7);
+  t.deliver_one(1);
+  t.pass(microseconds(30), false);
+  assert_int_equal(t.stats(0).packets_in_flight, 2);
+  assert_int_equal(t.poll(0), 1);
+  t.deliver_one(1);
+  assert_int_equal(t.poll(0), 1);
+  check_thirty_arrive(t);
+}
+
 }  // namespace
 
 int main() {
@@ -312,6 +376,8 @@ int main() {
       MN_CONNECTED_TEST(timeout__everything_lost_is_repaired_in_a_round_trip),
       MN_HOSTS_TEST(persist__asks_about_a_shut_window_until_it_opens),
       MN_HOSTS_TEST(no_buffer__is_no_loss_storm),
+      MN_HOSTS_TEST(recovery__begins_at_once),
+      MN_HOSTS_TEST(recovery__is_no_burst),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
