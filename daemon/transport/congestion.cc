@@ -77,7 +77,7 @@ void Congestion::on_spurious(uint32_t packets) {
   if (kind_ == CongestionKind::kSwift) {
     swift_.on_spurious(packets);
   } else {
-    cubic_.on_spurious();
+    cubic_.on_spurious(packets);
   }
   window_packets_ = std::max(window_packets_, static_cast<uint16_t>(window()));
 }

@@ -66,12 +66,14 @@ void Cubic::on_loss(Instant now) {
   reduce(now);
   window_ = std::min(window_, threshold_);
   recovery_ = Recovery::kNew;
+  suspects_ = 0;
 }
 
 uint32_t Cubic::recover(const Flight& flight) {
   const auto target = static_cast<uint32_t>(window_);
   if (recovery_ == Recovery::kNew) prr_.start(target, flight);
   recovery_ = Recovery::kRunning;
+  suspects_ += flight.lost;
   const uint32_t packets = prr_.window(flight);
   // The round trip of the loss is over (as in RFC 9002 section 7.3.2), and what is in flight has
   // grown to the window: no burst can follow.
@@ -82,12 +84,14 @@ uint32_t Cubic::recover(const Flight& flight) {
 
 void Cubic::on_timeout(Instant now, uint32_t n) {
   if (n <= 1) reduce(now);
+  suspects_ = 1;
   window_ = std::min(window_, 1.0F);
   recovery_ = Recovery::kNone;
 }
 
-void Cubic::on_spurious() {
-  if (before_ == 0) return;
+void Cubic::on_spurious(uint32_t packets) {
+  suspects_ -= std::min(suspects_, packets);
+  if (suspects_ > 0 || before_ == 0) return;
   window_ = std::max(window_, before_);
   threshold_ = std::max(threshold_, window_);
   before_ = 0;

@@ -26,7 +26,9 @@ class Cubic {
   Instant reduced_at() const { return reduced_at_; }
   // The n-th retransmission timeout in a row.
   void on_timeout(Instant now, uint32_t n);
-  void on_spurious();  // the last reduction had no reason
+  // Of what was taken for lost, `packets` had only been late. When all had, the last reduction had
+  // no reason and is undone. One alone says little: a peer with many gaps cannot name all it has.
+  void on_spurious(uint32_t packets);
   float window() const { return window_; }
 
  private:
@@ -46,6 +48,7 @@ class Cubic {
   bool counting_ = false;
   Instant since_;  // the epoch's start, while counting_
   Instant reduced_at_;
+  uint32_t suspects_ = 0;  // packets for which the window was reduced, and none that was late
 };
 
 }  // namespace mn::transport

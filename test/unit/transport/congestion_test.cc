@@ -276,6 +276,21 @@ void cubic__recovers_until_the_window_is_full(void**) {
   assert_true(path.congestion.recovers());
 }
 
+// A few that were only late, of many, undo nothing.
+void cubic__undoes_when_all_were_late(void**) {
+  Path path(CongestionKind::kCubic);
+  path.rounds(9, kEmpty);
+  path.congestion.on_loss(path.now, 3);
+  path.congestion.recover({.in_flight = 99, .acked = 1, .lost = 4});
+  path.congestion.recover({.in_flight = 97, .acked = 1, .lost = 1});
+  path.congestion.on_spurious(4);
+  assert_true(path.congestion.recovers());
+  assert_true(path.window() < kMax);
+  path.congestion.on_spurious(1);
+  assert_false(path.congestion.recovers());
+  assert_int_equal(path.window(), kMax);
+}
+
 void cubic__timeout_and_undoing_end_recovery(void**) {
   for (const bool timeout : {false, true}) {
     Path path(CongestionKind::kCubic);
@@ -314,6 +329,7 @@ int main() {
       cmocka_unit_test(cubic__timeout_starts_anew_and_is_undone),
       cmocka_unit_test(cubic__recovers_in_proportion),
       cmocka_unit_test(cubic__recovers_until_the_window_is_full),
+      cmocka_unit_test(cubic__undoes_when_all_were_late),
       cmocka_unit_test(cubic__timeout_and_undoing_end_recovery),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
