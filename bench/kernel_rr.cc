@@ -44,6 +44,8 @@ int parse(int argc, char** argv, KernelOptions* options) {
   flags.add_text("local_ip", &options->local_ip, "server: the address to listen on (default: any)");
   flags.add_text("remote_ip", &options->remote_ip,
                  "the server's address; without it: be the server");
+  flags.add_text("congestion", &options->congestion,
+                 "TCP's congestion control, as cubic or bbr (default: the system's)");
   flags.add_number("port", &options->port, 1, 65535, "the server's port (default 9000)");
   flags.add_number("msg_size", &options->msg_size, tools::kStampSize, 8 << 20,
                    "bytes of a message (default 64); the server needs it too");

@@ -17,7 +17,8 @@ namespace mn::bench {
 struct KernelOptions {
   std::string proto = "tcp";
   std::string local_ip = "0.0.0.0";
-  std::string remote_ip;  // empty: server
+  std::string remote_ip;   // empty: server
+  std::string congestion;  // TCP's control; empty: the system's
   uint64_t port = 9000;
   uint64_t msg_size = 64;
   uint64_t msg_window = 1;

@@ -32,6 +32,16 @@ void prepare_connection(int fd) {
   set_receive_timeout(fd, kBlockedUs);
 }
 
+// Before connections are made; those that a listener accepts have its control.
+bool set_congestion(int fd, const KernelOptions& options, RunLoop* loop) {
+  const std::string& name = options.congestion;
+  if (name.empty()) return true;
+  const auto length = static_cast<socklen_t>(name.size());
+  if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), length) == 0) return true;
+  loop->worker_failed(socket_error("cannot use congestion control " + name));
+  return false;
+}
+
 // Client side of one connection.
 class TcpClient {
  public:
@@ -46,6 +56,7 @@ class TcpClient {
 
   bool connect_to_server() {
     fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (!set_congestion(fd_, options_, loop_)) return false;
     const sockaddr_in address = socket_address(options_.remote_ip, options_.port);
     if (connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
       loop_->worker_failed(socket_error("cannot connect to " + options_.remote_ip));
@@ -205,6 +216,7 @@ void tcp_server(const KernelOptions& options, RunLoop* loop, WorkerStats* stats)
   const int one = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   set_receive_timeout(listener, kBlockedUs);
+  if (!set_congestion(listener, options, loop)) return;
   const sockaddr_in address = socket_address(options.local_ip, options.port);
   if (bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       listen(listener, 64) != 0) {

@@ -24,9 +24,11 @@ REFERENCE = "TCP, polling"
 
 
 class Kernel:
-    def __init__(self, proto, *flags):
+    def __init__(self, proto, *flags, congestion="cubic"):
         self.polls = "--poll" in flags
         self.command = ["--proto", proto, *flags]
+        if proto == "tcp":  # machines differ in what they start with
+            self.command += ["--congestion", congestion]
         self.proto = proto
 
     def open(self, lab):
@@ -50,8 +52,9 @@ class Kernel:
 
 
 class Machnet:
-    def __init__(self, mode, *flags, mtu=0, zero_copy=False):
+    def __init__(self, mode, *flags, mtu=0, zero_copy=False, congestion="fixed"):
         self.mode = mode
+        self.congestion = congestion
         self.zero_copy = zero_copy  # memif's client lends its packet buffers to the server
         self.mtu = mtu
         self.flags = list(flags)
@@ -71,7 +74,8 @@ class Machnet:
     def open(self, lab):
         self.lab = lab
         lab.give_addresses(to_kernel=False)
-        self.daemons = [lab.start_machnetd(host, self.mode_of(host), self.mtu) for host in ("a", "b")]
+        self.daemons = [lab.start_machnetd(host, self.mode_of(host), self.mtu, f"congestion = {self.congestion}\n")
+                        for host in ("a", "b")]
         time.sleep(0.3)  # memif joins, links come up
 
     def measure(self, size, window, seconds, warmup):
@@ -95,6 +99,8 @@ class Machnet:
 def stacks():
     return {
         "machnet af_packet": Machnet("af_packet"),
+        "machnet af_packet, swift": Machnet("af_packet", congestion="swift"),
+        "machnet af_packet, cubic": Machnet("af_packet", congestion="cubic"),
         "machnet af_packet, mtu 22000": Machnet("af_packet", mtu=22000),
         "machnet af_xdp": Machnet("af_xdp"),
         "machnet memif": Machnet("memif"),
@@ -103,13 +109,15 @@ def stacks():
         "machnet af_packet, wait": Machnet("af_packet", "--wait"),
         "machnet memif, wait": Machnet("memif", "--wait"),
         "TCP, polling": Kernel("tcp", "--poll"),
+        "TCP BBR, polling": Kernel("tcp", "--poll", congestion="bbr"),
         "TCP, polling, batched": Kernel("tcp", "--poll", "--batch"),
         "TCP, blocking": Kernel("tcp"),
         "UDP, polling": Kernel("udp", "--poll"),
     }
 
 
-LOSS_STACKS = ("machnet af_packet", "TCP, polling", "TCP, blocking", "UDP, polling")
+LOSS_STACKS = ("machnet af_packet", "machnet af_packet, swift", "machnet af_packet, cubic", "TCP, polling",
+               "TCP BBR, polling", "TCP, blocking", "UDP, polling")
 
 
 def measure_all(lab, chosen, cells, args, label):
