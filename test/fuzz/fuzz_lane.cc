@@ -39,7 +39,7 @@ struct Model {
     mn::Submission s;
     for (int i = 0; i < 64 && lane->next_submission(&s); i++) {
       MN_ASSERT(s.handle >= 100 && s.handle < 200);
-      if (s.kind == mn::Submission::Kind::kClose) continue;
+      if (s.kind != mn::Submission::Kind::kSend) continue;
       MN_ASSERT(s.buffer < kShape.tx_buffers && s.length > 0 && s.length <= kShape.buffer_size);
       for (uint32_t held : sending) MN_ASSERT(held != s.buffer);
       sending.push_back(s.buffer);
