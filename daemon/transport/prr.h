@@ -27,7 +27,7 @@ class Prr {
   // `target`: the reduced window, the RFC's ssthresh.
   void start(uint32_t target, const Flight& flight) {
     target_ = target;
-    flight_size_ = flight.in_flight + flight.lost + flight.acked;
+    flight_size_ = std::max(flight.in_flight + flight.lost + flight.acked, 1u);
     delivered_ = 0;
     sent_before_ = flight.sent;
     first_ = flight.first;
