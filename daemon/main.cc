@@ -89,6 +89,7 @@ int run(int argc, char** argv) {
   const int early_exit = parse_options(argc, argv, &options);
   if (early_exit >= 0) return early_exit;
   block_signals();
+  if (options.check_only) set_log_stream_only();  // an error is its last word
   auto config = load(options.source, log_id::kConfigRefused);
   if (!config) return kExitConfig;
   if (options.check_only) {

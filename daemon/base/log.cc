@@ -25,6 +25,8 @@ constexpr size_t kFieldsMax = 6;
 
 // Relaxed: a message more or less while the level changes does not matter.
 std::atomic<LogLevel> log_level{LogLevel::kInfo};
+// Relaxed: set before there are threads.
+std::atomic<bool> stream_only{false};
 
 struct LevelStyle {
   int priority;  // of syslog(3)
@@ -117,7 +119,7 @@ bool send_to_journal(int priority, const LogEvent& event, const Line<kLineMax>& 
   const LevelStyle& style = kLevels[static_cast<size_t>(level)];
   const bool is_journal = stderr_is_journal();
   Line<kLineMax> line;
-  if (is_journal) {
+  if (is_journal && !stream_only.load(std::memory_order_relaxed)) {
     line.add("MESSAGE=");
     va_list copy;
     va_copy(copy, arguments);
@@ -129,11 +131,12 @@ bool send_to_journal(int priority, const LogEvent& event, const Line<kLineMax>& 
       return;
     }
     line.size = 0;
-    line.add("<%d>", style.priority);  // what the journal takes from a stream, sd-daemon(3)
   }
   const bool is_coloured = !is_journal && *style.colour != '\0' && stderr_has_colours();
   Line<kLineMax + 32> out;
   if (is_coloured) out.add_raw(style.colour);
+  // What the journal takes from a stream, sd-daemon(3).
+  if (is_journal) line.add("<%d>", style.priority);
   if (!is_journal) line.add("%s", style.word);
   errno = saved_errno;
   line.add_list(format, arguments);
@@ -150,6 +153,8 @@ bool send_to_journal(int priority, const LogEvent& event, const Line<kLineMax>& 
 }  // namespace
 
 void set_log_level(LogLevel level) noexcept { log_level.store(level, std::memory_order_relaxed); }
+
+void set_log_stream_only() noexcept { stream_only.store(true, std::memory_order_relaxed); }
 
 bool log_enabled(LogLevel level) noexcept {
   return level <= log_level.load(std::memory_order_relaxed);

@@ -44,13 +44,11 @@ def reload(setup, mode):
     for key in ("memory", "mtu"):
         check(re.search(rf"\b{key}\b", said), f"{key} needs a restart, and the journal does not say so:\n{said}")
     # A damaged file changes nothing, and the reload says so.
-    # By name, not by unit: of a process that has ended when the journal reads its entry the unit is not known.
-    before = bed.a.journal("--identifier", "machnetd")
+    before = bed.a.service_journal()
     bed.a.configure(machnet="log_level = loudest\n")
     bed.a.run("systemctl", "reload", SERVICE, code=None)
-    said = bed.a.wait_for("a word about the error",
-                          lambda: "loudest" in bed.a.journal("--identifier", "machnetd")[len(before):]
-                          and bed.a.journal("--identifier", "machnetd")[len(before):])
+    said = bed.a.wait_for("a word about the error", lambda: "loudest" in bed.a.service_journal()[len(before):]
+                          and bed.a.service_journal()[len(before):])
     check(re.search(rf"{CONFIG}:\d+", said), f"the error names no line:\n{said}")
     check(bed.a.main_pid() == pid, "reloading restarted the service")
     output = traffic.expect_exit(0, 30)

@@ -116,6 +116,20 @@ void log__sends_nothing_to_the_journal_when_it_goes_elsewhere(void**) {
   assert_string_equal(sent, "");
 }
 
+// A journal is there, and is not spoken to. Last: nothing takes it back.
+void set_log_stream_only__the_journal_gets_the_stream(void**) {
+  journal_is_there = true;
+  mn::set_log_stream_only();
+  assert_string_equal(capture([] { mn::log_error("file:%d", 5); }, true), "<3>file:5\n");
+  assert_string_equal(
+      capture([] { mn::log_event(mn::LogLevel::kError, {.message_id = "0123"}, "x"); }, true),
+      "<3>x\n");
+  assert_string_equal(sent, "");
+  // The priority is for the journal; JOURNAL_STREAM may be of a parent whose stream was another.
+  assert_string_equal(capture([] { mn::log_error("file:%d", 5); }), "error: file:5\n");
+  assert_string_equal(capture_terminal([] { mn::log_info("x"); }), "x\r\n");
+}
+
 void log__is_coloured_on_a_terminal(void**) {
   assert_string_equal(capture_terminal([] { mn::log_error("x"); }),
                       "\x1b[1;31merror: x\x1b[0m\r\n");
@@ -193,6 +207,7 @@ int main() {
       cmocka_unit_test_setup(log__cuts_long_lines, forget),
       cmocka_unit_test_setup(log__cuts_long_lines_for_the_journal, forget),
       cmocka_unit_test_setup(log__leaves_errno, forget),
+      cmocka_unit_test_setup(set_log_stream_only__the_journal_gets_the_stream, forget),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
