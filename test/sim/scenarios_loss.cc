@@ -272,6 +272,38 @@ void idle_35pct(uint64_t seed, FILE* trace) {
             static_cast<unsigned long long>(result.links[0].losses));
 }
 
+// A flow with a hole, on a network that is dead until flows are given up; its peer starts anew
+// meanwhile, and owes nothing any more.
+void hole_then_restart(uint64_t seed, FILE* trace) {
+  for (uint64_t i = 0; i < 20; i++) {
+    Profile profile = plain_profile(seed + i);
+    profile.opens[0] = 4;
+    profile.plan = send_plan(400, 1400, true);
+    profile.link[1].loss = 0.2;
+    const Duration at = microseconds(150 + 10 * static_cast<int64_t>(i));
+    for (int d = 0; d < 2; d++) cut(&profile, d, at, seconds(7));
+    profile.restart_host_at[1] = at + microseconds(300);
+    profile.timeouts_allowed = true;
+    profile.run_min = seconds(8);
+    run_profile(profile, trace);
+  }
+}
+
+// A flow with a hole, of which the sender hears only shortly before the receiver gives up.
+void hole_told_late(uint64_t seed, FILE* trace) {
+  for (int64_t us = 4'990'000; us < 5'003'000; us += 500) {
+    Profile profile = plain_profile(seed + static_cast<uint64_t>(us));
+    profile.opens[0] = 4;
+    profile.plan = send_plan(400, 1400, false);
+    for (LinkConfig& link : profile.link) link.delay = microseconds(400);
+    profile.link[0].loss = 0.2;
+    cut(&profile, 1, microseconds(1900), microseconds(us));
+    profile.timeouts_allowed = true;
+    profile.run_min = seconds(6);
+    run_profile(profile, trace);
+  }
+}
+
 constexpr Scenario kScenarios[] = {
     {"clean", clean},
     {"lost_tail", lost_tail},
@@ -288,6 +320,8 @@ constexpr Scenario kScenarios[] = {
     {"ack_loss", ack_loss},
     {"idle_35pct", idle_35pct},
     {"short_queue", short_queue},
+    {"hole_then_restart", hole_then_restart},
+    {"hole_told_late", hole_told_late},
 };
 
 }  // namespace
