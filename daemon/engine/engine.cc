@@ -356,6 +356,8 @@ void Engine::publish_counters(Instant) {
   set(counters_->nic_rx_missed, nic_counters_.rx_missed);
   set(counters_->nic_rx_no_mbuf, nic_counters_.rx_no_mbuf);
   set(counters_->nic_resets, nic_counters_.resets);
+  set(counters_->path_mtu_probes_lost, t.path_mtu_probes_lost);
+  set(counters_->path_mtu_reduced, t.path_mtu_reduced);
   set(counters_->nic_tx_errors, nic_counters_.tx_errors + sender_.stalled_frames());
 }
 

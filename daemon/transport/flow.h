@@ -30,10 +30,23 @@ enum class FlowState : uint8_t {
 
 enum class LossTimer : uint8_t { kNone, kReorder, kTailProbe, kRetransmit, kPersist, kHandshake };
 
+// What is known of the path's MTU (path_mtu.h).
+enum class PathState : uint8_t { kTrusted, kSuspected, kSearching, kReduced };
+// What must go out for it: a padded probe; an ack that says that the peer's has come; one that says
+// how far the parts of rx_next have come.
+enum PathDue : uint8_t { kPaddedDue = 1, kCamePadded = 2, kCamePart = 4 };
+
 // A packet that was sent and is not yet acknowledged cumulatively.
 struct SentPacket {
   enum Place : uint8_t { kFresh, kLost, kResent, kAcked };
-  enum Flag : uint8_t { kFirst = 1, kLast = 2, kClose = 4, kJudgedLost = 8 };
+  enum Flag : uint8_t {
+    kFirst = 1,
+    kLast = 2,
+    kClose = 4,
+    kJudgedLost = 8,
+    kInParts = 16,
+    kPartsCame = 32,  // Flow::tx_part_came of its bytes
+  };
 
   int64_t sent_ns;    // the last time
   BufferIndex first;  // its first byte, or its first message
@@ -110,14 +123,20 @@ struct alignas(64) Flow {
   bool failed_event : 1 = false;
   bool ended_event : 1 = false;
   bool lingering : 1 = false;
-  bool starved : 1 = false;     // offered no window: in group->starved
-  bool resend_due : 1 = false;  // after a timeout: one packet, whatever the congestion window says
-  bool tx_cut : 1 = false;      // the last segment queued did not end its message
-  uint8_t ack_every = 16;       // packets
-  uint8_t backoff = 0;          // of the loss timer
+  bool starved : 1 = false;      // offered no window: in group->starved
+  bool resend_due : 1 = false;   // after a timeout: one packet, whatever the congestion window says
+  bool tx_cut : 1 = false;       // the last segment queued did not end its message
+  bool takes_parts : 1 = false;  // the peer has kFeatureParts
+  bool path_asked : 1 = false;   // a padded probe is under way
+  bool path_heard : 1 = false;   // something that left after it was answered
+  uint8_t ack_every = 16;        // packets
+  uint8_t backoff = 0;           // of the loss timer
   LossTimer loss_timer = LossTimer::kNone;
   uint16_t turn_bytes = 0;  // sent in this turn
+  uint16_t rx_part = 0;     // bytes of rx_next delivered already, by parts
   uint8_t unasked = 0;      // packets sent since one asked for an ack at once
+  uint8_t path_due = 0;     // PathDue
+  uint16_t tx_part = 0;     // bytes of tx_part_of that have left
   FlowRef store_flow = kNoFlow;
   MessageStore* store = nullptr;
   StoreState* group = nullptr;  // the store's, or Core::orphans when kDead
@@ -129,6 +148,8 @@ struct alignas(64) Flow {
   uint16_t rx_mss = 0;
   uint32_t rx_period = 0;  // of the store, in which data came last
   uint32_t echo = 0;
+  uint16_t rx_padded = 0;   // payload of the padded probe that came
+  uint16_t mss_agreed = 0;  // in the handshake: mss is that or less
   Instant echo_at;
   Instant heard_at;
   Instant ack_deadline = Instant::never();
@@ -148,14 +169,19 @@ struct alignas(64) Flow {
   BufferIndex send_next = kNoBuffer;  // the first with bytes not yet in a packet
   uint32_t send_offset = 0;
   TxChunk* chunks = nullptr;
-  SlotList lost;                 // waiting to be sent again
-  SlotList resent;               // sent again, in the order of sending
-  uint32_t limit_timestamp = 0;  // of the packet that set tx_limit
-  uint8_t reorder_steps = 1;     // reordering window in quarters of the smallest round trip
+  SlotList lost;                     // waiting to be sent again
+  SlotList resent;                   // sent again, in the order of sending
+  uint32_t limit_timestamp = 0;      // of the packet that set tx_limit
+  uint8_t reorder_steps = 1;         // reordering window in quarters of the smallest round trip
+  uint8_t path_probes_lost : 4 = 0;  // of path_probe_size
+  PathState path_state : 4 = PathState::kTrusted;
+  uint16_t tx_part_came = 0;  // bytes of tx_first that the peer has, if it is kPartsCame
   Instant loss_deadline = Instant::never();
   Instant waiting_since;  // when the first thing that asks for an answer left, since we heard last
   int64_t rack_sent_ns = 0;  // of the packet sent last among those that arrived
   Seqno rack_end;
+  uint16_t path_refused = 0;  // the least payload that is not known to pass (path_mtu.h)
+  uint16_t path_probe_size = 0;
   int64_t rack_rtt_ns = 0;
   RttEstimator rtt;
   Instant pace_at = Instant::never();  // the congestion window's next packet
@@ -180,6 +206,9 @@ struct alignas(64) Flow {
   Instant progress_at;  // closing: an ack moved tx_first, or the close was asked for
   Instant probed_at;    // keep-alive
   Instant linger_until;
+  Instant path_deadline = Instant::never();
+  uint32_t path_asked_at = 0;  // timestamp of the padded probe
+  Seqno tx_part_of;            // the packet of which parts are being sent
   BlockIndex tx_blocks[kWindowBlocks] = {};
   BlockIndex rx_blocks[kWindowBlocks] = {};
 

@@ -55,7 +55,8 @@ bool acceptable(const wire::Options& options) {
 void adopt_options(Core& core, Instant now, Flow& flow, const wire::Packet& packet,
                    const wire::Options& options) {
   flow.tag_remote = options.tag;
-  flow.mss = std::min(core.config.mss, options.mss);
+  flow.mss = flow.mss_agreed = std::min(core.config.mss, options.mss);
+  flow.takes_parts = (options.features & wire::kFeatureParts) != 0;
   flow.rx_next = flow.rx_end = {options.first_sequence};
   flow.rx_limit = flow.rx_next + core.config.window_packets_max;
   flow.tx_limit = flow.tx_first + std::min<uint32_t>(options.window, kWindowMax);
@@ -267,6 +268,7 @@ bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view)
   const wire::Options options{.mss = flow.rx_mss,
                               .tag = flow.tag_local,
                               .first_sequence = flow.tx_first.value,
+                              .features = wire::kFeatureParts,
                               .window = window,
                               .cookie = flow.open_cookie};
   address_view(now, flow, view);

@@ -115,6 +115,7 @@ void check_progress(const Core& core, const Flow& flow) {
   const bool ready = flow.ready_link.linked();
   MN_ASSERT(!flow.ack_now || ready);
   MN_ASSERT(!flow.probe_due || ready);
+  MN_ASSERT(flow.path_due == 0 || ready);
   MN_ASSERT(flow.outstanding() == 0 || flow.loss_timer != LossTimer::kNone || ready);
   MN_ASSERT(!has_unsent(flow) || flow.outstanding() > 0 || ready ||
             flow.loss_timer != LossTimer::kNone || flow.pace_at != Instant::never());

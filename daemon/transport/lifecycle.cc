@@ -62,8 +62,10 @@ void end_flow(Core& core, Instant now, Flow& flow, const FlowEnding& ending) {
   flow.state = FlowState::kDead;
   MN_TRACE(core, flow, kTraceState, static_cast<uint8_t>(flow.state), ending.reason);
   flow.loss_timer = LossTimer::kNone;
-  flow.loss_deadline = flow.ack_deadline = flow.pace_at = Instant::never();
+  flow.loss_deadline = flow.ack_deadline = flow.pace_at = flow.path_deadline = Instant::never();
   flow.ack_now = flow.probe_due = flow.tail_probe_due = flow.open_due = false;
+  flow.path_asked = false;
+  flow.path_due = 0;
   if (told) {
     count_end(core, ending.reason);
     flow.ended_event = true;
@@ -118,6 +120,7 @@ bool on_reset(Core& core, Instant now, Flow& flow, const wire::PacketHeader& hea
 void on_lingering_packet(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header) {
   switch (header.type) {
     case wire::PacketType::kData:
+    case wire::PacketType::kPart:
     case wire::PacketType::kClose:
     case wire::PacketType::kProbe:
       note_echo(flow, now, header);

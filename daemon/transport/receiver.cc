@@ -7,6 +7,8 @@
 #include "ipc/shm_layout.h"
 #include "transport/lifecycle.h"
 #include "transport/trace.h"
+#include "wire/bundle.h"
+#include "wire/bytes.h"
 
 namespace mn::transport {
 
@@ -15,9 +17,6 @@ namespace {
 using wire::PacketType;
 
 constexpr int64_t kPeriodNs = 4'000'000;  // over which receiving flows are counted
-
-// Less than this is not worth opening a window for (the silly window of RFC 1122 section 4.2.3.3).
-uint32_t window_worth(uint32_t rx_capacity) { return std::clamp<uint32_t>(rx_capacity / 8, 1, 16); }
 
 // Counts the flow among those that share the store's buffers now.
 void note_receiving(Instant now, Flow& flow) {
@@ -189,6 +188,7 @@ PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& p
   note_receiving(now, flow);
   if (__builtin_expect(ahead > 0, 0)) return on_early(core, now, flow, packet);
 
+  if (__builtin_expect(flow.rx_part != 0, 0)) return on_part(core, now, flow, packet);
   note_echo(flow, now, packet.header);
   if (is_close) {
     ++flow.rx_next;
@@ -219,6 +219,103 @@ PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& p
   return PacketVerdict::kAccepted;
 }
 
+// Some of the messages' bytes of the packet that is expected next.
+struct Piece {
+  uint32_t begin;  // among these bytes
+  std::span<const uint8_t> payload;
+  uint8_t flags;  // ipc::EntryFlag
+  uint8_t message_count;
+};
+
+// Delivers what of it is new. kMalformed: the flow is over.
+static PacketVerdict take_piece(Core& core, Instant now, Flow& flow, const Piece& piece,
+                                uint32_t bytes) {
+  const uint32_t end = piece.begin + bytes;
+  if (piece.begin > flow.rx_part || end <= flow.rx_part || end > UINT16_MAX) {
+    return PacketVerdict::kDuplicate;
+  }
+  const uint32_t known = flow.rx_part - piece.begin;  // 0 of a bundle
+  const auto payload = piece.payload.subspan(known);
+  const BufferIndex buffer = flow.store->rx_put(payload);
+  if (buffer == kNoBuffer) return PacketVerdict::kNoBuffer;
+  const uint32_t not_first = known > 0 ? ~uint32_t{ipc::kFirstSegment} : ~uint32_t{0};
+  if (!deliver(core, flow,
+               {.buffer = buffer,
+                .length = static_cast<uint16_t>(payload.size()),
+                .flags = static_cast<uint8_t>(piece.flags & not_first),
+                .message_count = piece.message_count})) {
+    flow.store->rx_discard(buffer);
+    return refuse_peer(core, now, flow);
+  }
+  flow.rx_part = static_cast<uint16_t>(end);
+  flow.hole_since = now;
+  return PacketVerdict::kAccepted;
+}
+
+// A bundle: as it is, or, where the peer had cut the packet elsewhere before, message by message.
+static PacketVerdict take_bundle(Core& core, Instant now, Flow& flow, const Piece& bundle) {
+  const size_t table = wire::bundle_table_size(bundle.message_count);
+  uint32_t total = 0;
+  for (size_t i = 0; i < bundle.message_count; i++)
+    total += wire::load_be16(&bundle.payload[2 * i]);
+  if (bundle.begin == flow.rx_part) return take_piece(core, now, flow, bundle, total);
+  PacketVerdict verdict = PacketVerdict::kDuplicate;
+  size_t at = table;
+  uint32_t begin = bundle.begin;
+  for (size_t i = 0; i < bundle.message_count; i++) {
+    const uint32_t length = wire::load_be16(&bundle.payload[2 * i]);
+    at = wire::bundle_align(at);
+    const PacketVerdict one = take_piece(core, now, flow,
+                                         {.begin = begin,
+                                          .payload = bundle.payload.subspan(at, length),
+                                          .flags = bundle.flags,
+                                          .message_count = 0},
+                                         length);
+    if (one != PacketVerdict::kDuplicate) verdict = one;
+    if (one == PacketVerdict::kNoBuffer || one == PacketVerdict::kMalformed) break;
+    at += length;
+    begin += length;
+  }
+  return verdict;
+}
+
+static void note_parts_came(Flow& flow) {
+  flow.path_due &= static_cast<uint8_t>(~kCamePart);
+  if (flow.rx_part != 0) flow.path_due |= kCamePart;
+}
+
+PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& packet) {
+  const wire::PacketHeader& header = packet.header;
+  const Seqno s{header.sequence};
+  if (packet.payload.size() > flow.rx_mss) return PacketVerdict::kMalformed;
+  ask_for_ack(core, flow);
+  note_echo(flow, now, header);
+  note_parts_came(flow);
+  if (s != flow.rx_next || s - flow.rx_limit >= 0) {
+    return before(s, flow.rx_next) ? PacketVerdict::kDuplicate : PacketVerdict::kOutsideWindow;
+  }
+  note_receiving(now, flow);
+  if (header.type == PacketType::kClose) return refuse_peer(core, now, flow);
+  // What came whole, late, begins where its messages do.
+  const Piece piece{.begin = header.type == PacketType::kPart ? header.extra : uint32_t{0},
+                    .payload = packet.payload,
+                    .flags = entry_flags_of(header),
+                    .message_count = header.message_count};
+  const PacketVerdict verdict =
+      header.message_count > 0
+          ? take_bundle(core, now, flow, piece)
+          : take_piece(core, now, flow, piece, static_cast<uint32_t>(packet.payload.size()));
+  if (verdict == PacketVerdict::kMalformed) return verdict;
+  note_parts_came(flow);
+  if (verdict != PacketVerdict::kAccepted || (header.flags & wire::kFlagMore) != 0) return verdict;
+  flow.rx_part = 0;
+  note_parts_came(flow);
+  flow.rx_packets++;
+  ++flow.rx_next;
+  deliver_early(core, now, flow);
+  return PacketVerdict::kAccepted;
+}
+
 size_t sack_ranges(const Core& core, const Flow& flow, std::span<wire::SackRange> ranges) {
   size_t count = 0;
   uint32_t left = flow.rx_early;
@@ -246,60 +343,6 @@ size_t sack_ranges(const Core& core, const Flow& flow, std::span<wire::SackRange
     left -= length;
   }
   return count;
-}
-
-uint16_t offer_window(Core& core, Flow& flow) {
-  StoreState& s = *flow.group;
-  const uint32_t free = flow.store->rx_free();
-  const uint32_t capacity = flow.store->rx_capacity();
-  const uint32_t reserve = capacity / 4;
-  uint32_t window = 0;
-  if (free > reserve && free - reserve >= window_worth(capacity)) {
-    window = free - reserve;
-    const uint32_t sharing = std::max({s.receivers_now, s.receivers_before, s.starved_count});
-    // Twice the share: not all of them use what they are offered, and the reserve absorbs it if
-    // they do.
-    if (sharing > 2) window = std::max<uint32_t>(1, 2 * window / sharing);
-  }
-  // Holes below what has arrived are filled from the reserve.
-  if (flow.rx_early > 0 && free > 0) {
-    window = std::max(window, static_cast<uint32_t>(flow.rx_end - flow.rx_next));
-  }
-  window = std::min(window, core.config.window_packets_max);
-  flow.rx_offered = static_cast<uint16_t>(window);
-  flow.rx_limit = later_of(flow.rx_limit, flow.rx_next + window);
-  // At least every second one (RFC 1122 section 4.2.3.2), however small the window: a sender that
-  // it holds up says so in the packet.
-  flow.ack_every = static_cast<uint8_t>(std::clamp<uint32_t>(window / 4, 2, 16));
-  const bool starved = window == 0;
-  if (__builtin_expect(starved != flow.starved, 0)) {
-    flow.starved = starved;
-    MN_TRACE(core, flow, kTraceStarved, starved, 0);
-    if (starved) {
-      s.starved.push_back(&flow.starved_link);
-      s.starved_count++;
-    } else {
-      flow.starved_link.unlink();
-      s.starved_count--;
-    }
-  }
-  return flow.rx_offered;
-}
-
-void on_space(Core& core, StoreState& store) {
-  uint32_t granted = 0;
-  // At most once round the list. A flow leaves it when the ack with its window leaves.
-  for (uint32_t i = store.starved_count; i > 0; i--) {
-    Flow& flow = *MN_FLOW_OF(store.starved.front(), starved_link);
-    const uint32_t free = flow.store->rx_free();
-    const uint32_t capacity = flow.store->rx_capacity();
-    const uint32_t reserve = capacity / 4;
-    if (free <= reserve || free - reserve < window_worth(capacity)) return;
-    granted += std::max<uint32_t>(1, (free - reserve) / store.starved_count);
-    if (granted > free - reserve) return;
-    store.starved.move_to_back(&flow.starved_link);
-    ask_for_ack(core, flow);
-  }
 }
 
 void discard_early(Core& core, Flow& flow) {

@@ -16,6 +16,9 @@ namespace mn::transport {
 // in order, or the peer broke the protocol.
 PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 
+// kPart of an established flow, and what comes whole after parts of it.
+PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
+
 // The packet asks for an ack, and its timestamp is the one to echo.
 inline void note_echo(Flow& flow, Instant now, const wire::PacketHeader& header) {
   flow.echo = header.timestamp;

@@ -5,6 +5,7 @@
 
 #include "transport/lifecycle.h"
 #include "transport/loss_detection.h"
+#include "transport/path_mtu.h"
 #include "transport/trace.h"
 #include "transport/transmit.h"
 #include "wire/bundle.h"
@@ -17,16 +18,84 @@ using wire::PacketType;
 
 constexpr uint32_t kSelfClocked = 32;  // packets: a window that hears an ack every quarter of it
 
-// The end of what a packet took from the queue.
-struct Cut {
-  BufferIndex next = kNoBuffer;  // the first buffer with bytes left
-  uint32_t offset = 0;           // of these
-  uint32_t length = 0;           // payload bytes, a bundle's table not counted
-  uint8_t message_count = 0;     // > 0: a bundle
-  bool last = false;             // the packet ends a message
-};
+SentPacket& new_record(Core& core, Flow& flow) {
+  BlockIndex& block = flow.tx_blocks[block_slot(flow.tx_next)];
+  if (block == 0) {
+    block = core.tx_blocks.take();
+    core.tx_blocks[block].acked = 0;
+  }
+  return core.tx_blocks[block].packets[record_slot(flow.tx_next)];
+}
 
-// Bytes of one message from `offset` in `first` on, over as many buffers as `length_max` reaches.
+uint8_t wire_flags(const SentPacket& packet) {
+  return static_cast<uint8_t>(((packet.flags & SentPacket::kFirst) != 0 ? wire::kFlagFirst : 0) |
+                              ((packet.flags & SentPacket::kLast) != 0 ? wire::kFlagLast : 0));
+}
+
+void write_record(Core& core, Instant now, Flow& flow, Seqno s, const SentPacket& packet,
+                  bool ack_now, TransmitView* view) {
+  const auto payload = static_cast<uint32_t>(view->table_size) + packet.length;
+  const bool is_close = (packet.flags & SentPacket::kClose) != 0;
+  write_header(
+      core, now, flow,
+      {.type = is_close ? PacketType::kClose : PacketType::kData,
+       .flags = static_cast<uint8_t>(wire_flags(packet) | (ack_now ? wire::kFlagAckNow : 0)),
+       .message_count = packet.message_count,
+       .sequence = s,
+       .payload_length = payload},
+      view);
+  flow.tx_packets++;
+  on_asked(flow, now);
+}
+
+// The same packet again, from its record.
+void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
+                    TransmitView* view) {
+  SentPacket& packet = sent_packet(core, flow, s);
+  if (packet.message_count > 0) {
+    cut_messages(flow, packet.first, packet.message_count, view);
+  } else if ((packet.flags & SentPacket::kClose) == 0) {
+    cut_bytes(flow, packet.first, packet.offset, packet.length, view);
+  } else {
+    view->table_size = view->piece_count = 0;
+  }
+  note_sent_again(core, now, flow, s, packet);
+  write_record(core, now, flow, s, packet, ack_now, view);
+}
+
+// For which the peer has room.
+bool oldest_lost(Core& core, Flow& flow, Seqno* ret_s) {
+  for (Seqno s = flow.tx_first; before(s, flow.tx_limit) && before(s, flow.tx_next); ++s) {
+    if (sent_packet(core, flow, s).place != SentPacket::kLost) continue;
+    *ret_s = s;
+    return true;
+  }
+  return false;
+}
+
+// The lost packet to send again: the first that was judged, or, when the peer's window shrank and
+// has no room for that one now, the oldest for which it has. The list is in the order of judgement,
+// so the first says nothing about the others. False: the peer has room for none.
+bool choose_lost(Core& core, Flow& flow, Seqno* ret_s) {
+  const Seqno first = seqno_of_slot(flow, flow.lost.head);
+  const bool is_close = (sent_packet(core, flow, first).flags & SentPacket::kClose) != 0;
+  *ret_s = first;
+  if (flow.tx_limit - first > 0 || is_close) return true;
+  return oldest_lost(core, flow, ret_s);
+}
+
+// The peer acknowledges every so many packets, or after a while. A window that is shorter than a
+// few of those would go out in one burst, wait for the ack of its last packet, and take its own
+// length for a queue: so each quarter of a small window asks for an ack.
+bool asks_early(Flow& flow, uint32_t window) {
+  if (__builtin_expect(window >= kSelfClocked || flow.in_flight * 2 < window, 1)) return false;
+  if (++flow.unasked * 4 < window) return false;
+  flow.unasked = 0;
+  return true;
+}
+
+}  // namespace
+
 Cut cut_bytes(Flow& flow, BufferIndex first, uint32_t offset, uint32_t length_max,
               TransmitView* view) {
   Cut cut{.next = first, .offset = offset};
@@ -50,7 +119,6 @@ Cut cut_bytes(Flow& flow, BufferIndex first, uint32_t offset, uint32_t length_ma
   return cut;
 }
 
-// As many whole messages as fit, at most `count_max`. With one message it is no bundle.
 Cut cut_messages(Flow& flow, BufferIndex first, uint32_t count_max, TransmitView* view) {
   wire::BundleSize size;
   Cut cut{.next = first};
@@ -84,48 +152,13 @@ Cut cut_messages(Flow& flow, BufferIndex first, uint32_t count_max, TransmitView
   return cut;
 }
 
-SentPacket& new_record(Core& core, Flow& flow) {
-  BlockIndex& block = flow.tx_blocks[block_slot(flow.tx_next)];
-  if (block == 0) {
-    block = core.tx_blocks.take();
-    core.tx_blocks[block].acked = 0;
-  }
-  return core.tx_blocks[block].packets[record_slot(flow.tx_next)];
+void on_pace_deadline(Core& core, Flow& flow) {
+  flow.pace_at = Instant::never();
+  flow.congestion.release();
+  mark_ready(core, flow);
 }
 
-uint8_t wire_flags(const SentPacket& packet) {
-  return static_cast<uint8_t>(((packet.flags & SentPacket::kFirst) != 0 ? wire::kFlagFirst : 0) |
-                              ((packet.flags & SentPacket::kLast) != 0 ? wire::kFlagLast : 0));
-}
-
-void write_record(Core& core, Instant now, Flow& flow, Seqno s, const SentPacket& packet,
-                  bool ack_now, TransmitView* view) {
-  const auto payload = static_cast<uint32_t>(view->table_size) + packet.length;
-  const bool is_close = (packet.flags & SentPacket::kClose) != 0;
-  write_header(
-      core, now, flow,
-      {.type = is_close ? PacketType::kClose : PacketType::kData,
-       .flags = static_cast<uint8_t>(wire_flags(packet) | (ack_now ? wire::kFlagAckNow : 0)),
-       .message_count = packet.message_count,
-       .sequence = s,
-       .payload_length = payload,
-       .sack_room = flow.mss - payload},
-      view);
-  flow.tx_packets++;
-  on_asked(flow, now);
-}
-
-// The same packet again, from its record.
-void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
-                    TransmitView* view) {
-  SentPacket& packet = sent_packet(core, flow, s);
-  if (packet.message_count > 0) {
-    cut_messages(flow, packet.first, packet.message_count, view);
-  } else if ((packet.flags & SentPacket::kClose) == 0) {
-    cut_bytes(flow, packet.first, packet.offset, packet.length, view);
-  } else {
-    view->table_size = view->piece_count = 0;
-  }
+void note_sent_again(Core& core, Instant now, Flow& flow, Seqno s, SentPacket& packet) {
   packet.sent_ns = now.ns;
   packet.place = SentPacket::kResent;
   if (packet.transmissions < UINT8_MAX) packet.transmissions++;
@@ -133,41 +166,6 @@ void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
   MN_TRACE_WITH(trace_record, core, now, flow, ipc::kTraceResent, s, packet);
   flow.retransmitted_packets++;
   core.counters.retransmitted_packets++;
-  write_record(core, now, flow, s, packet, ack_now, view);
-}
-
-// The lost packet to send again: the first that was judged, or, when the peer's window shrank and
-// has no room for that one now, the oldest for which it has. The list is in the order of judgement,
-// so the first says nothing about the others. False: the peer has room for none.
-bool choose_lost(Core& core, Flow& flow, Seqno* ret_s) {
-  const Seqno first = seqno_of_slot(flow, flow.lost.head);
-  const bool is_close = (sent_packet(core, flow, first).flags & SentPacket::kClose) != 0;
-  *ret_s = first;
-  if (flow.tx_limit - first > 0 || is_close) return true;
-  for (Seqno s = flow.tx_first; before(s, flow.tx_limit) && before(s, flow.tx_next); ++s) {
-    if (sent_packet(core, flow, s).place != SentPacket::kLost) continue;
-    *ret_s = s;
-    return true;
-  }
-  return false;
-}
-
-// The peer acknowledges every so many packets, or after a while. A window that is shorter than a
-// few of those would go out in one burst, wait for the ack of its last packet, and take its own
-// length for a queue: so each quarter of a small window asks for an ack.
-bool asks_early(Flow& flow, uint32_t window) {
-  if (__builtin_expect(window >= kSelfClocked || flow.in_flight * 2 < window, 1)) return false;
-  if (++flow.unasked * 4 < window) return false;
-  flow.unasked = 0;
-  return true;
-}
-
-}  // namespace
-
-void on_pace_deadline(Core& core, Flow& flow) {
-  flow.pace_at = Instant::never();
-  flow.congestion.release();
-  mark_ready(core, flow);
 }
 
 void enqueue(Core& core, Flow& flow, BufferIndex buffer, uint16_t length, bool last_segment) {
@@ -249,6 +247,20 @@ bool transmit_lost(Core& core, Instant now, Flow& flow, TransmitView* view) {
   }
   Seqno s;
   if (!choose_lost(core, flow, &s)) return false;
+  if (__builtin_expect(needs_parts(flow, sent_packet(core, flow, s)), 0)) {
+    // The peer takes parts only of the packet that it expects next.
+    if (!oldest_lost(core, flow, &s)) return false;
+  }
+  const SentPacket& packet = sent_packet(core, flow, s);
+  if (__builtin_expect(packet.transmissions >= kSuspiciousAfter, 0)) {
+    suspect_path(core, flow, packet);
+  }
+  if (__builtin_expect(needs_parts(flow, packet), 0)) {
+    transmit_part(core, now, flow, s, view);
+    if (packet.place != SentPacket::kLost) flow.resend_due = false;  // that was its last part
+    set_loss_timer(core, now, flow, Instant::never());
+    return true;
+  }
   flow.resend_due = false;
   list_remove(core, flow, flow.lost, s);
   flow.in_flight++;
@@ -265,6 +277,7 @@ bool transmit_tail_probe(Core& core, Instant now, Flow& flow, TransmitView* view
   const Seqno s = flow.tx_first + (flow.outstanding() - 1);
   const SentPacket& packet = sent_packet(core, flow, s);
   if (packet.place == SentPacket::kAcked || packet.place == SentPacket::kLost) return false;
+  if (needs_parts(flow, packet)) return false;
   if (packet.place == SentPacket::kResent) list_remove(core, flow, flow.resent, s);
   core.counters.tail_probes++;
   transmit_again(core, now, flow, s, true, view);

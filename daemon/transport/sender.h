@@ -17,8 +17,24 @@ bool transmit_lost(Core& core, Instant now, Flow& flow, TransmitView* view);
 bool transmit_tail_probe(Core& core, Instant now, Flow& flow, TransmitView* view);
 bool transmit_new(Core& core, Instant now, Flow& flow, TransmitView* view);
 
+// The end of what a packet took from the queue.
+struct Cut {
+  BufferIndex next = kNoBuffer;  // the first buffer with bytes left
+  uint32_t offset = 0;           // of these
+  uint32_t length = 0;           // payload bytes, a bundle's table not counted
+  uint8_t message_count = 0;     // > 0: a bundle
+  bool last = false;             // the packet ends a message
+};
+// Bytes of one message from `offset` in `first` on, over as many buffers as `length_max` reaches.
+Cut cut_bytes(Flow& flow, BufferIndex first, uint32_t offset, uint32_t length_max,
+              TransmitView* view);
+// As many whole messages as fit, at most `count_max`. With one message it is no bundle.
+Cut cut_messages(Flow& flow, BufferIndex first, uint32_t count_max, TransmitView* view);
+
 // The pause that the congestion window asked for is over.
 void on_pace_deadline(Core& core, Flow& flow);
+// A lost packet, taken out of its list, has left again: its record.
+void note_sent_again(Core& core, Instant now, Flow& flow, Seqno s, SentPacket& packet);
 
 // Something queued has not been in a packet yet.
 inline bool has_unsent(const Flow& flow) {

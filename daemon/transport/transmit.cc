@@ -13,6 +13,7 @@
 #include "transport/handshake.h"
 #include "transport/lifecycle.h"
 #include "transport/loss_detection.h"
+#include "transport/path_mtu.h"
 #include "transport/receiver.h"
 #include "transport/sender.h"
 #include "transport/trace.h"
@@ -38,12 +39,19 @@ bool path_in_doubt(Instant now, const Flow& flow) {
 void write_empty(Core& core, Instant now, Flow& flow, PacketType type, uint8_t flags,
                  TransmitView* view) {
   view->table_size = view->piece_count = 0;
-  write_header(core, now, flow,
-               {.type = type,
-                .flags = flags,
-                .sequence = flow.tx_next,
-                .sack_room = wire::kSackRangesMax * wire::kSackRangeSize},
-               view);
+  write_header(core, now, flow, {.type = type, .flags = flags, .sequence = flow.tx_next}, view);
+}
+
+// What path_due asks for, one packet each: answers first.
+void transmit_path(Core& core, Instant now, Flow& flow, TransmitView* view) {
+  if (flow.path_due == kPaddedDue) {
+    transmit_padded_probe(core, now, flow, view);
+    return;
+  }
+  const bool padded = (flow.path_due & kCamePadded) != 0;
+  flow.path_due &= static_cast<uint8_t>(~(padded ? kCamePadded : kCamePart));
+  write_empty(core, now, flow, PacketType::kAck, padded ? 0 : wire::kFlagMore, view);
+  wire::set_extra(padded ? flow.rx_padded : flow.rx_part, view->header);
 }
 
 bool transmit_dead(Core& core, Instant now, Flow& flow, TransmitView* view) {
@@ -62,8 +70,12 @@ bool transmit_dead(Core& core, Instant now, Flow& flow, TransmitView* view) {
 
 bool transmit_established(Core& core, Instant now, Flow& flow, TransmitView* view) {
   if (__builtin_expect(!flow.lost.empty(), 0) && transmit_lost(core, now, flow, view)) return true;
-  if (__builtin_expect(flow.tail_probe_due, 0) && transmit_tail_probe(core, now, flow, view)) {
-    return true;
+  if (__builtin_expect(flow.tail_probe_due || flow.path_due != 0, 0)) {
+    if (transmit_tail_probe(core, now, flow, view)) return true;
+    if (flow.path_due != 0) {
+      transmit_path(core, now, flow, view);
+      return true;
+    }
   }
   if (has_unsent(flow)) {
     if (transmit_new(core, now, flow, view)) return true;
@@ -103,8 +115,8 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
     window = offer_window(core, flow);
     if (__builtin_expect(flow.rx_early > 0, 0)) {
       if (window == 0) flow.hole_since = now;  // not the peer's fault
-      const size_t room =
-          std::min<size_t>(spec.sack_room / wire::kSackRangeSize, wire::kSackRangesMax);
+      const size_t left = flow.mss > spec.payload_length ? flow.mss - spec.payload_length : 0;
+      const size_t room = std::min(left / wire::kSackRangeSize, wire::kSackRangesMax);
       // Some of the ranges would tell as little as none where all were asked for.
       range_count = sack_ranges(core, flow, std::span(ranges, room));
       complete = room >= wire::kSackRangesMax || range_count < room;

@@ -10,15 +10,14 @@ namespace mn::transport {
 // Whose packet it is and where it goes.
 void address_view(Instant now, const Flow& flow, TransmitView* view);
 
-// Header fields of a packet of `flow` that do not depend on its content. `room`: bytes that SACK
-// ranges may take. Writes header and ranges into the view.
+// Header fields of a packet of `flow` that do not depend on its content. Writes header and, where
+// they fit with the payload, SACK ranges into the view.
 struct PacketSpec {
   wire::PacketType type;
   uint8_t flags = 0;
   uint8_t message_count = 0;
   Seqno sequence;
   uint32_t payload_length = 0;
-  uint32_t sack_room = 0;
 };
 void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, TransmitView* view);
 

@@ -11,6 +11,7 @@
 #include "transport/invariants.h"
 #include "transport/lifecycle.h"
 #include "transport/loss_detection.h"
+#include "transport/path_mtu.h"
 #include "transport/receiver.h"
 #include "transport/scoreboard.h"
 #include "transport/sender.h"
@@ -177,13 +178,26 @@ static PacketVerdict on_established(Core& core, Instant now, Flow& flow,
   }
   on_heard(flow, now);
   flow.unconfirmed = false;
+  if (__builtin_expect(flow.path_asked, 0)) note_path_heard(flow, packet.header);
+  if (__builtin_expect(type == PacketType::kData || type == PacketType::kClose, 1)) {
+    return on_data(core, now, flow, packet);
+  }
   switch (type) {
-    case PacketType::kData:
-    case PacketType::kClose:
-      return on_data(core, now, flow, packet);
+    case PacketType::kPart:
+      return on_part(core, now, flow, packet);
     case PacketType::kProbe:
+      if (packet.payload.size() > flow.rx_mss) return PacketVerdict::kMalformed;
       note_echo(flow, now, packet.header);
       ask_for_ack(core, flow);
+      if (!packet.payload.empty()) {
+        flow.path_due |= kCamePadded;
+        flow.rx_padded = packet.header.payload_length;
+      }
+      return PacketVerdict::kAccepted;
+    case PacketType::kAck:
+      if (__builtin_expect(packet.header.extra != 0, 0)) {
+        on_path_answer(core, now, flow, packet.header);
+      }
       return PacketVerdict::kAccepted;
     default:
       return PacketVerdict::kAccepted;
@@ -258,10 +272,11 @@ void Transport::on_deadline(Instant now) {
       MN_TRACE_WITH(trace_timer, core, flow, ipc::kTraceArmed, flow.loss_timer, flow.loss_deadline);
     }
     if (__builtin_expect(flow.pace_at <= now, 0)) on_pace_deadline(core, flow);
+    if (__builtin_expect(flow.path_deadline <= now, 0)) on_path_deadline(core, now, flow);
     if (!on_life_deadline(core, now, flow)) continue;
-    need_timer(
-        core, flow,
-        std::min({flow.ack_deadline, flow.loss_deadline, flow.pace_at, life_deadline(core, flow)}));
+    need_timer(core, flow,
+               std::min({flow.ack_deadline, flow.loss_deadline, flow.pace_at, flow.path_deadline,
+                         life_deadline(core, flow)}));
   }
 }
 

@@ -119,6 +119,7 @@ struct FlowSnapshot {  // for machnet_flow_stats
 
 struct TransportCounters {
   uint64_t retransmitted_packets = 0, timeouts = 0, tail_probes = 0;
+  uint64_t path_mtu_reduced = 0, path_mtu_probes_lost = 0;
   uint64_t tx_messages = 0, rx_messages = 0;
   uint64_t flows_opened = 0, flows_ended = 0, flows_reset = 0, flows_timed_out = 0;
 };

@@ -8,7 +8,7 @@
 namespace mn::wire {
 namespace {
 
-constexpr uint8_t kFlagsKnown = kFlagFirst | kFlagLast | kFlagAckNow | kFlagReflected;
+constexpr uint8_t kFlagsKnown = kFlagFirst | kFlagLast | kFlagAckNow | kFlagReflected | kFlagMore;
 constexpr uint8_t kFlagsWhole = kFlagFirst | kFlagLast;
 
 bool is_handshake(PacketType type) {
@@ -17,10 +17,13 @@ bool is_handshake(PacketType type) {
 
 // Flags and counts that mean nothing in a packet of this type.
 bool fields_fit_type(const PacketHeader& header) {
+  if (__builtin_expect(header.type == PacketType::kData, 1)) {
+    return (header.flags & ~(kFlagsWhole | kFlagAckNow)) == 0;
+  }
   if ((header.flags & ~kFlagsKnown) != 0) return false;
-  if (header.type != PacketType::kData &&
-      ((header.flags & kFlagsWhole) != 0 || header.message_count != 0)) {
-    return false;
+  if (header.type != PacketType::kPart) {
+    if ((header.flags & kFlagsWhole) != 0 || header.message_count != 0) return false;
+    if (header.type != PacketType::kAck && (header.flags & kFlagMore) != 0) return false;
   }
   if (header.type != PacketType::kReset && (header.flags & kFlagReflected) != 0) return false;
   if (header.sack_count != 0 && (is_handshake(header.type) || header.type == PacketType::kReset)) {
@@ -30,7 +33,7 @@ bool fields_fit_type(const PacketHeader& header) {
 }
 
 bool payload_fits_type(const PacketHeader& header, std::span<const uint8_t> payload) {
-  if (header.type == PacketType::kData) {
+  if (header.type == PacketType::kData || header.type == PacketType::kPart) {
     if (header.message_count == 0) return !payload.empty();
     return (header.flags & kFlagsWhole) == kFlagsWhole && bundle_ok(payload, header.message_count);
   }
@@ -38,7 +41,7 @@ bool payload_fits_type(const PacketHeader& header, std::span<const uint8_t> payl
     Options options;
     return parse_options(payload, &options);
   }
-  return payload.empty();
+  return payload.empty() || header.type == PacketType::kProbe;
 }
 
 inline void load_header(const uint8_t* at, PacketHeader* header) {
@@ -54,6 +57,8 @@ inline void load_header(const uint8_t* at, PacketHeader* header) {
   header->payload_length = load_be16(at + 26);
   header->message_count = at[28];
   header->sack_count = at[29];
+  // Data has none, and is what this must be quick for.
+  header->extra = header->type == PacketType::kData ? 0 : load_be16(at + 30);
 }
 
 // Ascending, and a gap between two ranges: what touches would be one range.
@@ -78,7 +83,7 @@ ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet) {
   if (bytes.size() < kHeaderSize) return ParseStatus::kMalformed;
   const uint8_t type = at[0] & 0xf;
   if (type < static_cast<uint8_t>(PacketType::kOpen) ||
-      type > static_cast<uint8_t>(PacketType::kProbe)) {
+      type > static_cast<uint8_t>(PacketType::kPart)) {
     return ParseStatus::kMalformed;
   }
   PacketHeader& header = ret_packet->header;
@@ -130,7 +135,7 @@ size_t encode_packet_header(const PacketHeader& header, std::span<const SackRang
   store_be16(at + 26, header.payload_length);
   at[28] = header.message_count;
   at[29] = header.sack_count;
-  store_be16(at + 30, 0);
+  store_be16(at + 30, header.extra);
   at += kHeaderSize;
   for (const SackRange& range : sack) {
     store_be16(at, range.start);
@@ -138,6 +143,11 @@ size_t encode_packet_header(const PacketHeader& header, std::span<const SackRang
     at += kSackRangeSize;
   }
   return size;
+}
+
+void set_extra(uint16_t extra, std::span<uint8_t> header) {
+  MN_ASSERT(header.size() >= kHeaderSize);
+  store_be16(header.data() + 30, extra);
 }
 
 bool parse_options(std::span<const uint8_t> payload, Options* ret_options) {

@@ -19,7 +19,10 @@
 //   26     2    payload_length: bytes after header and SACK ranges
 //   28     1    message_count: whole messages in a bundle; 0 if the packet is no bundle
 //   29     1    sack_count: ranges that follow the header, 4 bytes each
-//   30     2    reserved: 0 when sent, ignored when received (room for an authentication key
+//   30     2    extra: kPart: where in the bytes of the messages of packet `sequence` this payload
+//               begins; kAck with kFlagMore: how many of those bytes of packet `ack` have come;
+//               other kAck: payload bytes of a kProbe that came, 0: none. In other packets
+//               reserved: 0 when sent, ignored when received (room for an authentication key
 //               index; the tag itself would be a trailer)
 #pragma once
 
@@ -42,7 +45,11 @@ enum class PacketType : uint8_t {
   kAck = 4,      // nothing but ack, window and SACK
   kClose = 5,    // end of the sender's data; takes a sequence number
   kReset = 6,    // the flow is gone
-  kProbe = 7,    // asks for an ack: keep-alive and closed-window probe; takes no sequence number
+  kProbe = 7,    // asks for an ack: keep-alive and closed-window probe; takes no sequence number.
+                 // Any payload is padding: does the path take so much?
+  kPart = 8,     // of data packet `sequence`, which was too large for the path: bytes of one of its
+                 // messages, or some of them as a bundle; taken in order, of the packet expected
+                 // next; only for a peer with kFeatureParts
 };
 
 enum PacketFlag : uint8_t {
@@ -50,6 +57,8 @@ enum PacketFlag : uint8_t {
   kFlagLast = 2,       // the payload ends a message
   kFlagAckNow = 4,     // no delay of the ack, please (tail probe, last packet of a full window)
   kFlagReflected = 8,  // reset: `tag` is the one of the packet that found no flow
+  kFlagMore = 16,      // part: packet `sequence` goes on after this payload; ack: of packet `ack`
+                       // parts have come
 };
 
 // A run of data packets received beyond `ack`: first = ack + start, `count` of them.
@@ -71,6 +80,7 @@ struct PacketHeader {
   uint16_t payload_length = 0;
   uint8_t message_count = 0;
   uint8_t sack_count = 0;
+  uint16_t extra = 0;
 };
 
 // A parsed packet: header, SACK ranges by value, payload as a view into the caller's bytes.
@@ -84,10 +94,11 @@ enum class ParseStatus : uint8_t { kOk, kMalformed, kOtherVersion };
 
 // `bytes`: the UDP payload exactly. Checks: version, known type and flags, lengths (header + SACK +
 // payload = size), SACK ranges ascending with gaps between them and within 16 bits; kFlagFirst,
-// kFlagLast and messages only in kData, kFlagReflected only in kReset, no SACK in handshakes and
-// resets, tag 0 in kOpen; kData has payload, a bundle's table (bundle.h) is right and has
-// kFlagFirst | kFlagLast, handshakes carry good options, other types no payload. On kMalformed and
-// kOtherVersion *ret_packet holds nothing of use.
+// kFlagLast and messages only in kData and kPart, kFlagMore only in kPart and kAck, kFlagReflected
+// only in kReset, no SACK in handshakes and resets, tag 0 in kOpen; kData and kPart have payload, a
+// bundle's table (bundle.h) is right and has kFlagFirst | kFlagLast, handshakes carry good options,
+// kProbe may have a payload, other types none. On kMalformed and kOtherVersion *ret_packet holds
+// nothing of use.
 ParseStatus parse_packet(std::span<const uint8_t> bytes, Packet* ret_packet);
 
 // The header of a packet that was parsed or encoded here: nothing is checked again.
@@ -101,6 +112,9 @@ bool peek_tag(std::span<const uint8_t> bytes, uint32_t* ret_tag);
 // (kHeaderSize + 4 * sack_count).
 size_t encode_packet_header(const PacketHeader& header, std::span<const SackRange> sack,
                             std::span<uint8_t> out);
+
+// In a header that was encoded: in few packets it is not 0.
+void set_extra(uint16_t extra, std::span<uint8_t> header);
 
 // Least mss that is accepted: a peer must not make us send its data byte by byte.
 constexpr uint16_t kMssMin = 64;
@@ -124,11 +138,15 @@ struct Options {
   uint16_t mss = 0;             // most payload bytes the sender can receive in one packet
   uint32_t tag = 0;             // what the receiver of this must put in `tag` from now on; not 0
   uint32_t first_sequence = 0;  // of the sender's first data packet
-  uint32_t features = 0;        // bit set; both sides use the intersection; none defined yet
+  uint32_t features = 0;        // bit set; both sides use the intersection
   uint16_t window = 0;          // packets
   uint64_t cookie = 0;          // kOpenAck gives, a repeated kOpen returns; 0: none
 };
 constexpr size_t kOptionsSize = 32;
+
+// Of Options::features: answers padded probes and takes parts. A host that does not would look like
+// a path that eats large packets.
+constexpr uint32_t kFeatureParts = 1;
 
 // False: too short, an impossible version range, mss below kMssMin or tag 0.
 bool parse_options(std::span<const uint8_t> payload, Options* ret_options);

@@ -52,7 +52,11 @@ constexpr uint32_t kCounterEnginesMax = 16;
   X(absences, "times the engine did not run for 100 ms or more")                          \
   X(nic_resets, "times the NIC was reset because its driver asked for it")                \
   X(handed_over, "packets of another engine's flows, handed to it")                       \
-  X(handed_lost, "packets lost because another engine's queue was full")
+  X(handed_lost, "packets lost because another engine's queue was full")                  \
+  X(path_mtu_probes_lost, "padded probes lost on paths that took smaller packets")        \
+  X(path_mtu_reduced,                                                                     \
+    "times a flow went over to smaller packets because its path eats large "              \
+    "ones")
 
 struct alignas(128) EngineCounters {
 #define MN_COUNTER_FIELD(name, help) std::atomic<uint64_t> name;

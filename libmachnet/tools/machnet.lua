@@ -8,17 +8,19 @@
 
 local VALUES = {
   kVersion = 1, kHeaderSize = 32, kSackRangesMax = 16, kSackRangeSize = 4, kMssMin = 64, kOptionsSize = 32,
+  kFeatureParts = 1,
 }
 local TYPES = {
   [1] = "Open", [2] = "OpenAck", [3] = "Data", [4] = "Ack", [5] = "Close", [6] = "Reset", [7] = "Probe",
+  [8] = "Part",
 }
-local FLAGS = { First = 1, Last = 2, AckNow = 4, Reflected = 8 }
-local FLAGS_ALL = 15
+local FLAGS = { First = 1, Last = 2, AckNow = 4, Reflected = 8, More = 16 }
+local FLAGS_ALL = 31
 -- Offset and size of each field.
 local HEADER = {
   version = {0, 1}, flags = {1, 1}, window = {2, 2}, tag = {4, 4}, sequence = {8, 4}, ack = {12, 4},
   timestamp = {16, 4}, echo = {20, 4}, echo_delay = {24, 2}, payload_length = {26, 2}, message_count = {28, 1},
-  sack_count = {29, 1}, reserved = {30, 2},
+  sack_count = {29, 1}, extra = {30, 2},
 }
 local OPTIONS = {
   version_min = {0, 1}, version_max = {1, 1}, mss = {2, 2}, tag = {4, 4}, first_sequence = {8, 4},
@@ -26,7 +28,7 @@ local OPTIONS = {
 }
 -- ---- End of what is compared.
 
-local OPEN, OPEN_ACK, DATA, ACK, CLOSE, RESET, PROBE = 1, 2, 3, 4, 5, 6, 7
+local OPEN, OPEN_ACK, DATA, ACK, CLOSE, RESET, PROBE, PART = 1, 2, 3, 4, 5, 6, 7, 8
 local WRAP = 4294967296
 local ECHO_DELAY_MAX = 65535 -- stands for "longer"
 
@@ -36,7 +38,8 @@ machnet.prefs.relative = Pref.bool("Relative sequence numbers", true,
   "Count packets from the beginning of the flow, or from the first one that was captured")
 
 local flag_names = { First = "First segment of a message", Last = "Last segment of a message",
-                     AckNow = "Acknowledge at once", Reflected = "Tag is reflected" }
+                     AckNow = "Acknowledge at once", Reflected = "Tag is reflected",
+                     More = "More parts of a packet follow" }
 
 local f = {
   version = ProtoField.uint8("machnet.version", "Version", base.DEC, nil, 0xf0),
@@ -60,6 +63,13 @@ local f = {
   message_count = ProtoField.uint8("machnet.message_count", "Messages in the bundle", base.DEC),
   sack_count = ProtoField.uint8("machnet.sack_count", "SACK ranges", base.DEC),
   reserved = ProtoField.uint16("machnet.reserved", "Reserved", base.HEX),
+  part_from = ProtoField.uint16("machnet.part_from", "Part from byte", base.DEC, nil, nil,
+    "Where in the messages of the packet with this sequence number the payload begins"),
+  parts_came = ProtoField.uint16("machnet.parts_came", "Parts came of the packet", base.UNIT_STRING,
+    {" byte", " bytes"}, nil, "Of the messages of the packet that is expected next"),
+  probe_came = ProtoField.uint16("machnet.probe_came", "Padded probe came", base.UNIT_STRING, {" byte", " bytes"},
+    nil, "Payload of a probe that the sender of this packet received"),
+  padding = ProtoField.bytes("machnet.padding", "Padding"),
   sack = ProtoField.none("machnet.sack", "SACK range"),
   sack_start = ProtoField.uint16("machnet.sack.start", "Start (after the acknowledgment number)", base.DEC),
   sack_packets = ProtoField.uint16("machnet.sack.packets", "Packets", base.DEC),
@@ -115,6 +125,10 @@ local e = {
   zero_window = expert_of("zero_window", "Zero window: the receiving application does not keep up",
     expert.group.SEQUENCE, expert.severity.WARN),
   window_probe = expert_of("window_probe", "Probe of a closed window", expert.group.SEQUENCE, expert.severity.NOTE),
+  path_probe = expert_of("path_probe", "Padded probe: does the path take packets of this size?",
+    expert.group.SEQUENCE, expert.severity.NOTE),
+  part = expert_of("part", "Part of a packet that was too large for the path", expert.group.SEQUENCE,
+    expert.severity.NOTE),
   keep_alive = expert_of("keep_alive", "Probe: keep-alive", expert.group.SEQUENCE, expert.severity.CHAT),
   open = expert_of("open", "A flow is asked for", expert.group.SEQUENCE, expert.severity.CHAT),
   open_again = expert_of("open_again", "The handshake's request again", expert.group.SEQUENCE, expert.severity.NOTE),
@@ -189,8 +203,14 @@ end
 local function fault_of(buffer, h)
   local whole = has_flag(h.flags, FLAGS.First) and has_flag(h.flags, FLAGS.Last)
   if h.flags > FLAGS_ALL then return "unknown flags" end
-  if h.type ~= DATA and (has_flag(h.flags, FLAGS.First) or has_flag(h.flags, FLAGS.Last) or h.message_count ~= 0) then
+  if h.type ~= DATA and h.type ~= PART and h.message_count ~= 0 then
+    return "messages in a packet that is no bundle"
+  end
+  if h.type ~= DATA and h.type ~= PART and (has_flag(h.flags, FLAGS.First) or has_flag(h.flags, FLAGS.Last)) then
     return "messages in a packet without data"
+  end
+  if h.type ~= PART and h.type ~= ACK and has_flag(h.flags, FLAGS.More) then
+    return "more parts of a packet that is none"
   end
   if h.type ~= RESET and has_flag(h.flags, FLAGS.Reflected) then return "a reflected tag outside a reset" end
   if h.sack_count > VALUES.kSackRangesMax then return "too many SACK ranges" end
@@ -199,14 +219,14 @@ local function fault_of(buffer, h)
   if h.payload_at + h.payload_length ~= buffer:reported_len() then return "lengths do not add up" end
   local fault = sack_fault(buffer, h)
   if fault then return fault end
-  if h.type == DATA then
+  if h.type == DATA or h.type == PART then
     if h.payload_length == 0 then return "a data packet without data" end
     if h.message_count == 0 then return nil end
     if not whole then return "a bundle without the flags of whole messages" end
     return bundle_fault(buffer, h)
   end
   if is_handshake(h.type) then return options_fault(buffer, h) end
-  if h.payload_length ~= 0 then return "payload in a packet that has none" end
+  if h.payload_length ~= 0 and h.type ~= PROBE then return "payload in a packet that has none" end
 end
 
 -- ---- Flows: what is known from the packets so far, both directions
@@ -243,7 +263,8 @@ local function before(a, b) return a ~= b and (b - a) % WRAP < WRAP / 2 end
 
 local function note_sequence(pinfo, h, own, peer, fact)
   if not own.base then own.base = h.sequence end
-  if h.type == DATA or h.type == CLOSE then
+  -- The parts of a packet are repetitions of it, and of each other.
+  if h.type == DATA or h.type == CLOSE or h.type == PART then
     local seen = own.frames[h.sequence]
     if seen then
       fact.retransmission_of = seen
@@ -375,11 +396,13 @@ end
 
 local function show_payload(buffer, tree, h)
   if h.payload_length == 0 or h.payload_at >= buffer:len() then return end
-  if h.type == DATA and h.message_count > 0 then
+  if h.message_count > 0 then
     show_bundle(buffer, tree, h)
   elseif is_handshake(h.type) then
     show_options(buffer, tree, h)
-  elseif h.type == DATA then
+  elseif h.type == PROBE then
+    tree:add(f.padding, buffer(h.payload_at, math.min(h.payload_length, buffer:len() - h.payload_at)))
+  elseif h.type == DATA or h.type == PART then
     local whole = has_flag(h.flags, FLAGS.First) and has_flag(h.flags, FLAGS.Last)
     tree:add(whole and f.message or f.segment,
              buffer(h.payload_at, math.min(h.payload_length, buffer:len() - h.payload_at)))
@@ -394,7 +417,12 @@ local function show_experts(tree, h, fact)
   if h.type == OPEN then tree:add_proto_expert_info(fact.repeated and e.open_again or e.open) end
   if h.type == CLOSE then tree:add_proto_expert_info(e.close) end
   if h.type == RESET then tree:add_proto_expert_info(e.reset) end
-  if h.type == PROBE then tree:add_proto_expert_info(fact.peer_window == 0 and e.window_probe or e.keep_alive) end
+  if h.type == PART then tree:add_proto_expert_info(e.part) end
+  if h.type == PROBE and h.payload_length > 0 then
+    tree:add_proto_expert_info(e.path_probe)
+  elseif h.type == PROBE then
+    tree:add_proto_expert_info(fact.peer_window == 0 and e.window_probe or e.keep_alive)
+  end
   if h.window == 0 and h.type ~= OPEN and h.type ~= RESET then tree:add_proto_expert_info(e.zero_window) end
 end
 
@@ -413,7 +441,11 @@ local function summary(h, fact, sequence, ack)
   if h.type ~= OPEN and h.type ~= RESET then
     text = text .. string.format(" Seq=%.0f Ack=%.0f Win=%d", sequence, ack, h.window)
   end
-  if h.type == DATA then text = text .. string.format(" Len=%d", h.payload_length) end
+  if h.type == DATA or h.type == PART or (h.type == PROBE and h.payload_length > 0) then
+    text = text .. string.format(" Len=%d", h.payload_length)
+  end
+  if h.type == PART then text = text .. string.format(" From=%d", h.extra) end
+  if h.type == ACK and h.extra > 0 then text = text .. string.format(" Probe=%d", h.extra) end
   if h.message_count > 0 then text = text .. string.format(" Messages=%d", h.message_count) end
   if h.sack_count > 0 then text = text .. string.format(" SACK=%d", h.sack_count) end
   if fact.retransmission_of then text = text .. " [Retransmission]" end
@@ -439,7 +471,9 @@ local function show_header(buffer, tree, h, sequence, ack)
   add_range(tree, f.payload_length, buffer, HEADER.payload_length)
   add_range(tree, f.message_count, buffer, HEADER.message_count)
   add_range(tree, f.sack_count, buffer, HEADER.sack_count)
-  add_range(tree, f.reserved, buffer, HEADER.reserved)
+  local came = has_flag(h.flags, FLAGS.More) and f.parts_came or f.probe_came
+  local extra = h.type == PART and f.part_from or h.type == ACK and h.extra > 0 and came or f.reserved
+  add_range(tree, extra, buffer, HEADER.extra)
 end
 
 function machnet.dissector(buffer, pinfo, root)
@@ -477,7 +511,8 @@ end
 
 machnet:register_heuristic("udp", function(buffer, pinfo, root)
   local h = read_header(buffer)
-  if not h or h.reserved ~= 0 or fault_of(buffer, h) then return false end
+  if not h or fault_of(buffer, h) then return false end
+  if h.extra ~= 0 and h.type ~= PART and h.type ~= ACK then return false end
   pinfo.conversation = machnet -- so that damaged packets of this flow are shown as such
   machnet.dissector(buffer, pinfo, root)
   return true

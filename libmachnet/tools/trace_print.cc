@@ -19,8 +19,8 @@ constexpr const char* kKinds[] = {
     MN_TRACE_KINDS(MN_TRACE_WORD)
 #undef MN_TRACE_WORD
 };
-constexpr const char* kPackets[] = {"?",   "open",  "open_ack", "data",
-                                    "ack", "close", "reset",    "probe"};
+constexpr const char* kPackets[] = {"?",     "open",  "open_ack", "data", "ack",
+                                    "close", "reset", "probe",    "part"};
 constexpr const char* kStates[] = {"free", "opening", "half_open", "established", "dead"};
 constexpr const char* kTimers[] = {"none",       "reorder", "tail_probe",
                                    "retransmit", "persist", "handshake"};

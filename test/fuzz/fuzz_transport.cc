@@ -311,10 +311,10 @@ class Model {
     const auto delta = static_cast<int8_t>(in.byte());
     switch (what % 10) {
       case 0:
-        h.type = static_cast<wire::PacketType>(1 + (static_cast<uint8_t>(delta) % 7));
+        h.type = static_cast<wire::PacketType>(1 + (static_cast<uint8_t>(delta) % 8));
         break;
       case 1:
-        h.flags ^= static_cast<uint8_t>(delta) & 15;
+        h.flags ^= static_cast<uint8_t>(delta) & 31;
         break;
       case 2:
         h.window = static_cast<uint16_t>(h.window + delta);

@@ -290,10 +290,11 @@ def files_now():
 
 class Bed:
     """Two hosts and a cable; with `drop` or `corrupt` (parts per million) a third one with two
-    cables that loses or damages what it passes on, so that it works with every NIC mode. With `third` a switch
+    cables that loses or damages what it passes on, so that it works with every NIC mode; with `narrow` it takes no
+    longer IP packets than that. With `third` a switch
     instead of the cable, and a host C without a service on it."""
 
-    def __init__(self, build, mode, drop=0, corrupt=0, daemons=True, third=False, queues=1):
+    def __init__(self, build, mode, drop=0, corrupt=0, daemons=True, third=False, queues=1, narrow=0):
         self.build = build
         self.mode = mode
         self.daemons = []
@@ -308,8 +309,8 @@ class Bed:
             sh("ip", "-n", host.namespace, "link", "set", "dev", "lo", "up")
         if third:
             self._join_by_switch()
-        elif drop or corrupt:
-            self._join_through_middle(drop, corrupt)
+        elif drop or corrupt or narrow:
+            self._join_through_middle(drop, corrupt, narrow)
         else:
             spread = ["numtxqueues", str(queues), "numrxqueues", str(queues)] if queues > 1 else []
             sh("ip", "link", "add", "dp0", "netns", self.a.namespace, *spread, "type", "veth",
@@ -341,7 +342,7 @@ class Bed:
             self._up("middle", f"m{index}")
         self._up("middle", "sw0")
 
-    def _join_through_middle(self, drop, corrupt):
+    def _join_through_middle(self, drop, corrupt, narrow):
         sh("ip", "netns", "add", "middle")
         for index, host in enumerate((self.a, self.b)):
             sh("ip", "link", "add", "dp0", "netns", host.namespace, "type", "veth",
@@ -349,7 +350,7 @@ class Bed:
             self._up("middle", f"m{index}")
         self.loss = Process(["ip", "netns", "exec", "middle", self.build.support("xdp_loss"),
                              self.build.support("xdp_loss.bpf.o"), "--drop", str(drop),
-                             "--corrupt", str(corrupt), "m0", "m1"], name="xdp_loss")
+                             "--corrupt", str(corrupt), "--mtu", str(narrow), "m0", "m1"], name="xdp_loss")
         self.loss.expect("^ready$")
 
     def losses(self):

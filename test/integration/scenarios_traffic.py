@@ -181,6 +181,32 @@ def loss_5_percent(build, mode):
     lossy(build, mode, 50000)
 
 
+def counted(build, host, name):
+    status = json.loads(host.run([build.tool("machnetctl"), "--json"]).expect_exit(0, 5))
+    return sum(engine[name] for engine in status["counters"])
+
+
+@scenario()
+def narrow_path(build, mode):
+    """The network in between takes smaller packets than both hosts, and eats the others without a word."""
+    bed = Bed(build, mode, narrow=1400)
+    server = bed.b.server(size=100000)
+    flows = 0
+    for options in ({"size": 100, "window": 64, "count": 5000}, {"size": 1390, "window": 8, "count": 2000},
+                    {"size": 100000, "window": 4, "count": 100, "flows": 4}):
+        got = result(bed.a.app("ping", remote=bed.b.address, **options), 60)
+        say(f"{options}: {got['rate']} requests/s, {got['seconds']:.2f} s")
+        flows += options.get("flows", 1)
+    check(server_result(server)["wrong"] == 0, "wrong messages")
+    for host in (bed.a, bed.b):
+        reduced, lost = (counted(build, host, name) for name in ("path_mtu_reduced", "path_mtu_probes_lost"))
+        say(f"{host.name}: {reduced} of {flows} flows went over to smaller packets, {lost} probes lost")
+        check(1 <= reduced <= 2 * flows and lost >= 3 * reduced, "not counted")
+    bed.finish()
+    _, dropped, _ = bed.losses()
+    check(dropped > 0, "the path took everything")
+
+
 @scenario()
 def congestion_controls(build, mode):
     """Swift on one host, CUBIC on the other, 1 % random loss in both directions: everything arrives."""

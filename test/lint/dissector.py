@@ -84,13 +84,13 @@ def self_test(_directory):
     header = lint.read(os.path.join(lint.TOP, HEADER))
     lua = lint.read(os.path.join(lint.TOP, LUA))
     assert not findings_in(header, lua)
-    for old, new in (("kClose = 5", "kClose = 9"), ("  kReset = 6,", "  kReset = 6,\n  kMore = 8,"),
+    for old, new in (("kClose = 5", "kClose = 9"), ("  kReset = 6,", "  kReset = 6,\n  kMore = 9,"),
                      ("kFlagAckNow = 4", "kFlagAckNow = 16"), ("kVersion = 1", "kVersion = 2"),
                      ("16     4    timestamp", "18     4    timestamp"), ("8    cookie", "4    cookie"),
                      ("2    mss", "2    size"), ("kSackRangesMax = 16", "kSackRangesMax = 8")):
         assert old in header and findings_in(header.replace(old, new, 1), lua), f"not found out: {new}"
     for old, new in (('[5] = "Close"', '[5] = "Closed"'), ("First = 1", "First = 2"), ("tag = {4, 4}", "tag = {4, 2}"),
-                     ("FLAGS_ALL = 15", "FLAGS_ALL = 7"), ("kMssMin = 64", "kMssMin = 65")):
+                     ("FLAGS_ALL = 31", "FLAGS_ALL = 7"), ("kMssMin = 64", "kMssMin = 65")):
         assert old in lua and findings_in(header, lua.replace(old, new, 1)), f"not found out: {new}"
 
 

@@ -17,7 +17,8 @@ constexpr Duration kCloseTimeout = seconds(60);
 constexpr uint32_t kAskedMin = 15;
 
 bool asks(PacketType type) {
-  return type == PacketType::kData || type == PacketType::kClose || type == PacketType::kProbe;
+  return type == PacketType::kData || type == PacketType::kPart || type == PacketType::kClose ||
+         type == PacketType::kProbe;
 }
 
 FourTuple reversed(const FourTuple& t) {
@@ -61,7 +62,8 @@ void LivenessWatch::on_sent(int host, Instant now, const FourTuple& tuple,
     end.missing_came = 0;
   }
   if (header.window == 0) end.missing_came = 0;  // for lack of buffers
-  const bool takes_number = header.type == PacketType::kData || header.type == PacketType::kClose;
+  const bool takes_number = header.type == PacketType::kData || header.type == PacketType::kPart ||
+                            header.type == PacketType::kClose;
   if (takes_number && header.sequence == end.peer_ack) end.peer_missing_sent++;
 }
 
@@ -81,7 +83,8 @@ void LivenessWatch::on_received(int host, Instant now, const FourTuple& tuple,
   if (asks(header.type) && end.owes_since == Instant::never() && !end.gone) {
     end.owes_since = now;
   }
-  if (header.type != PacketType::kProbe && asks(header.type) && header.sequence == end.ack) {
+  const bool whole = header.type == PacketType::kData || header.type == PacketType::kClose;
+  if (whole && header.sequence == end.ack) {
     end.missing_came++;
   }
   if (header.type == PacketType::kClose) {

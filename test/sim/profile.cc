@@ -133,11 +133,33 @@ void random_cuts(SimRandom* random, Profile* profile) {
   }
 }
 
+// A path that takes smaller packets than the hosts, from the start or from some moment on, perhaps
+// for a while; never so small that handshakes or the smallest data packets are eaten.
+void random_path_mtu(SimRandom* random, Profile* profile) {
+  const auto bytes_max = static_cast<uint32_t>(random->chance(0.2) ? random->between(600, 1280)
+                                                                   : random->between(1280, 4000));
+  const Duration at = random->chance(0.4) ? Duration{} : random->duration({}, milliseconds(5));
+  const Duration length = random->duration(milliseconds(1), milliseconds(300));
+  const bool for_good = random->chance(0.6);
+  const bool both = random->chance(0.5);
+  const int direction = static_cast<int>(random->below(2));
+  for (int d = 0; d < 2; d++) {
+    if (!both && d != direction) continue;
+    profile->changes.push_back(
+        {at, d, [bytes_max](SimLink* link) { link->config().bytes_max = bytes_max; }});
+    if (for_good) continue;
+    profile->changes.push_back(
+        {at + length, d, [](SimLink* link) { link->config().bytes_max = 0; }});
+  }
+}
+
 }  // namespace
 
 Profile random_profile(uint64_t seed) {
   SimRandom random(seed);
-  SimRandom controls(seed ^ 0x636f6e67);  // its own, so that the rest of a seed stays what it was
+  // Their own, so that the rest of a seed stays what it was.
+  SimRandom controls(seed ^ 0x636f6e67);
+  SimRandom paths(seed ^ 0x70617468);
   Profile profile;
   profile.seed = seed;
   const LinkConfig base = clean_link(&random);
@@ -170,6 +192,7 @@ Profile random_profile(uint64_t seed) {
     return plan;
   };
   if (random.chance(0.2)) random_cuts(&random, &profile);
+  if (paths.chance(0.15)) random_path_mtu(&paths, &profile);
   profile.poll_delay_max =
       pick<Duration>(&random, {{}, microseconds(2), microseconds(20), microseconds(500)});
   profile.rx_burst = pick<uint32_t>(&random, {1, 8, 32});

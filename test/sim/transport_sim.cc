@@ -39,5 +39,6 @@ uint64_t random_run(uint64_t seed, FILE* trace, RunTotals* totals) {
 int main(int argc, char** argv) {
   using namespace mn::test;
   return sim_main(argc, argv, random_run,
-                  {loss_scenarios(), flow_scenarios(), hostile_scenarios(), many_scenarios()});
+                  {loss_scenarios(), path_mtu_scenarios(), flow_scenarios(), hostile_scenarios(),
+                   many_scenarios()});
 }

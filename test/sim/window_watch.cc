@@ -59,7 +59,8 @@ void WindowWatch::on_sent(const FourTuple& tuple, std::span<const uint8_t> bytes
       raise(&flow, options.first_sequence + old.offer);
     return;
   }
-  if (header.type != PacketType::kData || !flow.valid) return;
+  const bool is_data = header.type == PacketType::kData || header.type == PacketType::kPart;
+  if (!is_data || !flow.valid) return;
   SIM_CHECK(flow.has_edge, "host %d sends data before it knows a window", host_);
   SIM_CHECK(static_cast<int32_t>(header.sequence - flow.edge) < 0,
             "host %d sends sequence %u, the window offered ends before %u", host_, header.sequence,

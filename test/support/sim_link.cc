@@ -51,7 +51,7 @@ bool SimLink::lost(std::span<const uint8_t> bytes) {
     counters_.exact_drops++;
     return true;
   }
-  if (config_.blackhole) {
+  if (config_.blackhole || (config_.bytes_max > 0 && bytes.size() > config_.bytes_max)) {
     counters_.blackholed++;
     return true;
   }

@@ -36,6 +36,7 @@ struct LinkConfig {
   uint32_t corrupt_size_min = 0;  // shorter packets are spared (ARP has no checksum of its own)
   double replay = 0;              // a packet of the past is sent once more
   bool blackhole = false;         // nothing arrives
+  uint32_t bytes_max = 0;         // longer packets do not arrive; 0: all may
 };
 
 struct LinkCounters {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A faulty cable: drops, duplicates or flips a bit of packets at random and passes the rest on, to
-// another interface (a host with two cables) or up the stack. Loaded by xdp_loss.c, which sets the
-// constants and reads the counts.
+// A faulty cable: drops packets or flips a bit of them at random, drops all that are too long, and
+// passes the rest on, to another interface (a host with two cables) or up the stack. Loaded by
+// xdp_loss.c, which sets the constants and reads the counts.
 // The order counts: bpf_helpers.h needs the types of bpf.h.
 // clang-format off
 #include <linux/bpf.h>
@@ -11,6 +11,7 @@
 const volatile __u32 drop_ppm = 0;     // parts per million
 const volatile __u32 corrupt_ppm = 0;  // one bit of UDP or of what follows it
 const volatile __u32 out_ifindex = 0;  // 0: up the stack
+const volatile __u32 mtu = 0;          // longer IP packets vanish; 0: none
 
 enum { kPassed, kDropped, kCorrupted, kCounts };
 
@@ -32,7 +33,8 @@ static __always_inline int chance(__u32 ppm) {
 
 SEC("xdp")
 int xdp_loss(struct xdp_md* context) {
-  if (chance(drop_ppm)) {
+  const __u32 length = context->data_end - context->data;
+  if ((mtu != 0 && length > mtu + 14) || chance(drop_ppm)) {
     count(kDropped);
     return XDP_DROP;
   }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * xdp_loss OBJECT [--drop PPM] [--corrupt PPM] IF [IF2]: attaches xdp_loss.bpf.c to an interface,
- * or to two that it joins into one cable; prints "ready", and on SIGTERM detaches and prints the
- * counts.
+ * xdp_loss OBJECT [--drop PPM] [--corrupt PPM] [--mtu BYTES] IF [IF2]: attaches xdp_loss.bpf.c to
+ * an interface, or to two that it joins into one cable; prints "ready", and on SIGTERM detaches and
+ * prints the counts.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include <string.h>
 
 struct Constants { /* the order of the object's constants */
-  uint32_t drop_ppm, corrupt_ppm, out_ifindex;
+  uint32_t drop_ppm, corrupt_ppm, out_ifindex, mtu;
 };
 
 static int quiet(enum libbpf_print_level level, const char* format, va_list arguments) {
@@ -45,12 +45,14 @@ static struct bpf_object* attach(const char* path, unsigned ifindex, struct Cons
 int main(int argc, char** argv) {
   static const struct option kOptions[] = {{"drop", required_argument, NULL, 'd'},
                                            {"corrupt", required_argument, NULL, 'c'},
+                                           {"mtu", required_argument, NULL, 'm'},
                                            {NULL, 0, NULL, 0}};
-  struct Constants constants = {0, 0, 0};
+  struct Constants constants = {0, 0, 0, 0};
   int option;
   while ((option = getopt_long(argc, argv, "", kOptions, NULL)) != -1) {
     if (option == 'd') constants.drop_ppm = (uint32_t)atoi(optarg);
     if (option == 'c') constants.corrupt_ppm = (uint32_t)atoi(optarg);
+    if (option == 'm') constants.mtu = (uint32_t)atoi(optarg);
     if (option == '?') return 64;
   }
   const int interfaces = argc - optind - 1;

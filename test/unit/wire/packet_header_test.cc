@@ -113,7 +113,7 @@ void packet__other_versions(void**) {
 }
 
 void packet__unknown_types(void**) {
-  for (unsigned type : {0u, 8u, 15u}) {
+  for (unsigned type : {0u, 9u, 15u}) {
     const size_t size = build_data();
     bytes[0] = static_cast<uint8_t>(kVersion << 4 | type);
     assert_int_equal(parse(size), ParseStatus::kMalformed);
@@ -134,8 +134,12 @@ void packet__flags(void**) {
   for (PacketType type :
        {PacketType::kAck, PacketType::kClose, PacketType::kProbe, PacketType::kReset}) {
     PacketHeader header = header_of(type);
-    header.flags = kFlagLast;
-    assert_int_equal(parse(build(header, {}, {})), ParseStatus::kMalformed);
+    for (uint8_t flag : {kFlagFirst, kFlagLast, kFlagMore}) {
+      header.flags = flag;
+      const bool tells_of_parts = type == PacketType::kAck && flag == kFlagMore;
+      assert_int_equal(parse(build(header, {}, {})),
+                       tells_of_parts ? ParseStatus::kOk : ParseStatus::kMalformed);
+    }
     header.flags = kFlagAckNow;
     assert_int_equal(parse(build(header, {}, {})), ParseStatus::kOk);
   }
@@ -145,9 +149,31 @@ void packet__payload_only_where_it_belongs(void**) {
   for (PacketType type :
        {PacketType::kAck, PacketType::kClose, PacketType::kProbe, PacketType::kReset}) {
     assert_int_equal(parse(build(header_of(type), {}, {})), ParseStatus::kOk);
-    assert_int_equal(parse(build(header_of(type), {}, kText)), ParseStatus::kMalformed);
+    assert_int_equal(parse(build(header_of(type), {}, kText)),
+                     type == PacketType::kProbe ? ParseStatus::kOk : ParseStatus::kMalformed);
   }
-  assert_int_equal(parse(build(header_of(PacketType::kData), {}, {})), ParseStatus::kMalformed);
+  for (PacketType type : {PacketType::kData, PacketType::kPart}) {
+    assert_int_equal(parse(build(header_of(type), {}, {})), ParseStatus::kMalformed);
+  }
+}
+
+void packet__parts(void**) {
+  PacketHeader header = header_of(PacketType::kPart);
+  for (uint8_t flags : {0, 1, 2, 3, 4, 16, 17, 19, 20}) {
+    header.flags = flags;
+    header.extra = 0x1234;
+    assert_int_equal(parse(build(header, {}, kText)), ParseStatus::kOk);
+    assert_int_equal(packet.header.extra, 0x1234);
+  }
+  header.flags = kFlagFirst | kFlagLast;
+  header.message_count = 1;
+  assert_int_equal(parse(build(header, {}, kText)), ParseStatus::kMalformed);
+  constexpr uint8_t kBundle[] = {0, 8, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  header.message_count = 2;
+  header.flags |= kFlagMore;
+  assert_int_equal(parse(build(header, {}, kBundle)), ParseStatus::kOk);
+  header.flags = kFlagFirst;
+  assert_int_equal(parse(build(header, {}, kBundle)), ParseStatus::kMalformed);
 }
 
 void packet__reserved_bytes_are_ignored(void**) {
@@ -295,6 +321,7 @@ int main() {
       cmocka_unit_test(packet__unknown_types),
       cmocka_unit_test(packet__flags),
       cmocka_unit_test(packet__payload_only_where_it_belongs),
+      cmocka_unit_test(packet__parts),
       cmocka_unit_test(packet__reserved_bytes_are_ignored),
       cmocka_unit_test(sack__only_where_it_belongs),
       cmocka_unit_test(sack__order),

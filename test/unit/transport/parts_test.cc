@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+// What a receiver makes of parts and padded probes.
+#include "transport/path_mtu.h"
+#include "two_hosts.h"
+
+using namespace mn;
+using namespace mn::test;
+
+namespace {
+
+struct Crafted {
+  PacketType type = PacketType::kPart;
+  uint8_t flags = 0;
+  uint16_t extra = 0;
+  uint32_t sequence = 0;  // after the one that is expected
+  uint8_t message_count = 0;
+};
+
+wire::PacketHeader real;  // the next of host 0, which never leaves
+
+int make_crafting(void** state) {
+  make_connected(state);
+  TwoHosts& t = *two_hosts(state);
+  t.send(0, TwoHosts::message(1, 1));
+  t.poll(0);
+  real = header_of(t.hosts[0]->wire.front());
+  t.lose_all(0);
+  return 0;
+}
+
+// A packet of host 0 that its transport did not send.
+PacketVerdict craft(TwoHosts* t, const Crafted& c, const Bytes& payload) {
+  wire::PacketHeader header = real;
+  header.type = c.type;
+  header.flags = c.flags;
+  header.extra = c.extra;
+  header.sequence += c.sequence;
+  header.message_count = c.message_count;
+  header.payload_length = static_cast<uint16_t>(payload.size());
+  Bytes bytes(wire::kHeaderSize);
+  wire::encode_packet_header(header, {}, bytes);
+  bytes.insert(bytes.end(), payload.begin(), payload.end());
+  return t->arrive(0, bytes);
+}
+
+Bytes slice(const Bytes& bytes, size_t from, size_t to) {
+  return {bytes.begin() + static_cast<long>(from), bytes.begin() + static_cast<long>(to)};
+}
+
+void part__in_turn_only(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const Bytes text = TwoHosts::message(300, 4);
+  const uint8_t begin = wire::kFlagFirst | wire::kFlagMore;
+  assert_true(craft(&t, {.flags = begin, .sequence = 1}, slice(text, 0, 100)) ==
+              PacketVerdict::kOutsideWindow);
+  assert_true(craft(&t, {.flags = wire::kFlagMore, .extra = 100}, slice(text, 100, 200)) ==
+              PacketVerdict::kDuplicate);
+  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 100)) == PacketVerdict::kAccepted);
+  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 100)) == PacketVerdict::kDuplicate);
+  assert_true(craft(&t, {.flags = wire::kFlagLast, .extra = 101}, slice(text, 101, 300)) ==
+              PacketVerdict::kDuplicate);
+  // Cut elsewhere than before.
+  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 150)) == PacketVerdict::kAccepted);
+  assert_true(craft(&t, {.flags = wire::kFlagLast, .extra = 120}, slice(text, 120, 300)) ==
+              PacketVerdict::kAccepted);
+  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 100)) == PacketVerdict::kDuplicate);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->messages.size(), 1);
+  assert_true(t.hosts[1]->messages[0] == text);
+}
+
+void part__then_the_whole_packet(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const Bytes text = TwoHosts::message(300, 4);
+  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, slice(text, 0, 100));
+  const Crafted whole{.type = PacketType::kData, .flags = wire::kFlagFirst | wire::kFlagLast};
+  assert_true(craft(&t, whole, text) == PacketVerdict::kAccepted);
+  assert_true(craft(&t, whole, text) == PacketVerdict::kDuplicate);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->messages.size(), 1);
+  assert_true(t.hosts[1]->messages[0] == text);
+}
+
+void part__of_a_bundle(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  const Bytes bundle{0, 8, 0, 2, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9};
+  const Crafted all{.type = PacketType::kData, .flags = whole, .message_count = 2};
+  assert_true(craft(&t, {.flags = whole | wire::kFlagMore}, slice(bundle, 8, 16)) ==
+              PacketVerdict::kAccepted);
+  // Whole and late, it has what was missing.
+  assert_true(craft(&t, all, bundle) == PacketVerdict::kAccepted);
+  assert_true(craft(&t, {.flags = whole, .extra = 8}, {9, 9}) == PacketVerdict::kDuplicate);
+  assert_true(craft(&t, all, bundle) == PacketVerdict::kDuplicate);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->messages.size(), 2);
+  assert_true(t.hosts[1]->messages[0] == slice(bundle, 8, 16));
+  assert_true(t.hosts[1]->messages[1] == (Bytes{9, 9}));
+}
+
+Bytes bundle_of(std::initializer_list<Bytes> messages) {
+  Bytes bytes(wire::bundle_table_size(messages.size()));
+  size_t i = 0;
+  for (const Bytes& one : messages) {
+    bytes[2 * i] = static_cast<uint8_t>(one.size() >> 8);
+    bytes[2 * i++ + 1] = static_cast<uint8_t>(one.size());
+    bytes.resize(wire::bundle_align(bytes.size()));
+    bytes.insert(bytes.end(), one.begin(), one.end());
+  }
+  return bytes;
+}
+
+// Bundles that begin within what has come: the path got wider or narrower since.
+void part__bundles_that_overlap(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  const Bytes a = TwoHosts::message(20, 1), b = TwoHosts::message(100, 2);
+  const Bytes c = TwoHosts::message(9, 3), d = TwoHosts::message(40, 4);
+  const Crafted first{.flags = whole | wire::kFlagMore, .message_count = 2};
+  assert_true(craft(&t, first, bundle_of({a, c})) == PacketVerdict::kAccepted);
+  // Another cut, in the middle of a message: it is the same 29 bytes, and the message goes on.
+  assert_true(craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore, .extra = 29},
+                    slice(b, 0, 50)) == PacketVerdict::kAccepted);
+  assert_true(craft(&t, {.flags = whole | wire::kFlagMore, .extra = 130, .message_count = 2},
+                    bundle_of({c, d})) == PacketVerdict::kDuplicate);
+  assert_true(craft(&t, {.flags = whole, .extra = 20, .message_count = 3}, bundle_of({c, b, d})) ==
+              PacketVerdict::kAccepted);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->messages.size(), 4);
+  assert_true(t.hosts[1]->messages[0] == a && t.hosts[1]->messages[1] == c);
+  assert_true(t.hosts[1]->messages[2] == b && t.hosts[1]->messages[3] == d);
+}
+
+// Without buffers for all of it: what was taken stays taken, the rest comes again.
+void part__bundle_without_buffers(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  craft(&t, {.flags = whole | wire::kFlagMore}, {1});
+  std::vector<transport::BufferIndex> taken;
+  while (t.hosts[1]->store.rx_free() > 1) taken.push_back(t.hosts[1]->store.rx_put(Bytes{7}));
+  const Bytes rest = bundle_of({{1}, {2, 2}, {3, 3, 3}});
+  const Crafted all{.type = PacketType::kData, .flags = whole, .message_count = 3};
+  assert_true(craft(&t, all, rest) == PacketVerdict::kNoBuffer);
+  for (const auto buffer : taken) t.hosts[1]->store.rx_discard(buffer);
+  assert_true(craft(&t, all, rest) == PacketVerdict::kAccepted);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->messages.size(), 3);
+  assert_true(t.hosts[1]->messages[2] == (Bytes{3, 3, 3}));
+}
+
+// Each part is answered with how far they have come, whatever else there is to say.
+void part__is_answered(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  t.poll(1);
+  t.lose_all(1);
+  const uint8_t begin = wire::kFlagFirst | wire::kFlagMore;
+  craft(&t, {.flags = begin}, Bytes(100));
+  t.send(1, TwoHosts::message(100, 1));
+  assert_int_equal(t.poll(1), 2);
+  const wire::PacketHeader answer = header_of(t.hosts[1]->wire[0]);
+  assert_true(answer.type == PacketType::kAck && answer.flags == wire::kFlagMore);
+  assert_int_equal(answer.extra, 100);
+  t.lose_all(1);
+  craft(&t, {.flags = begin}, Bytes(100));  // again
+  t.poll(1);
+  assert_int_equal(header_of(t.hosts[1]->wire[0]).extra, 100);
+  t.lose_all(1);
+  craft(&t, {.flags = wire::kFlagLast, .extra = 100}, Bytes(1));
+  t.poll(1);
+  assert_int_equal(header_of(t.hosts[1]->wire[0]).flags, 0);
+  assert_int_equal(header_of(t.hosts[1]->wire[0]).extra, 0);
+}
+
+void part__then_a_close_in_its_place(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagLast | wire::kFlagMore}, {1, 2, 3});
+  assert_true(craft(&t, {.type = PacketType::kClose}, {}) == PacketVerdict::kMalformed);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
+}
+
+// All arrived, and every ack of it was lost: what is sent again are parts.
+void part__after_the_close(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  craft(&t, {.type = PacketType::kData, .flags = whole}, {1, 2, 3});
+  craft(&t, {.type = PacketType::kClose, .sequence = 1}, {});
+  t.poll(1);
+  t.lose_all(1);
+  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, {1, 2});
+  assert_int_equal(t.poll(1), 1);
+  assert_int_equal(header_of(t.hosts[1]->wire[0]).ack, real.sequence + 2);
+}
+
+void part__that_does_not_continue_the_message(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  assert_true(craft(&t, {.flags = wire::kFlagMore}, {1, 2, 3}) == PacketVerdict::kMalformed);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
+}
+
+void probe__a_padded_one_is_answered_with_its_size(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  assert_true(craft(&t, {.type = PacketType::kProbe}, Bytes(1441)) == PacketVerdict::kMalformed);
+  assert_true(craft(&t, {.type = PacketType::kProbe}, Bytes(700)) == PacketVerdict::kAccepted);
+  // The answer is a packet of its own, whatever else there is to say.
+  t.send(1, TwoHosts::message(100, 1));
+  assert_int_equal(t.poll(1), 2);
+  assert_true(header_of(t.hosts[1]->wire[0]).type == PacketType::kAck);
+  assert_int_equal(header_of(t.hosts[1]->wire[0]).extra, 700);
+  assert_int_equal(header_of(t.hosts[1]->wire[1]).extra, 0);
+}
+
+#define MN_CRAFTING_TEST(f) cmocka_unit_test_setup_teardown(f, make_crafting, free_two_hosts)
+
+}  // namespace
+
+int main() {
+  const struct CMUnitTest tests[] = {
+      MN_CRAFTING_TEST(part__in_turn_only),
+      MN_CRAFTING_TEST(part__then_the_whole_packet),
+      MN_CRAFTING_TEST(part__of_a_bundle),
+      MN_CRAFTING_TEST(part__bundles_that_overlap),
+      MN_CRAFTING_TEST(part__bundle_without_buffers),
+      MN_CRAFTING_TEST(part__is_answered),
+      MN_CRAFTING_TEST(part__then_a_close_in_its_place),
+      MN_CRAFTING_TEST(part__after_the_close),
+      MN_CRAFTING_TEST(part__that_does_not_continue_the_message),
+      MN_CRAFTING_TEST(probe__a_padded_one_is_answered_with_its_size),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
