@@ -171,8 +171,8 @@ void Swift::judge_delay(const AckSample& sample) {
   if (round_min_ns_ > target_ns_ && target_ns_ != 0) {
     const auto delay = static_cast<float>(round_min_ns_);
     const float excess = (delay - static_cast<float>(target_ns_)) / delay;
-    // Below one packet only while packets are lost, too: the delay of a window of one may well be
-    // that of hosts, and then a smaller one would not shorten it.
+    // Below one packet only while losses count, judged or not: the delay of a window of one may
+    // well be that of hosts, and then a smaller one would not shorten it.
     const float least = loss_recent_ > 0 ? kWindowMin : std::min(window_, 1.0F);
     window_ = std::max(window_ * (1 - std::min(kBeta * excess, kDecreaseMax)), least);
     hold_ = std::min(hold_, hold_max());

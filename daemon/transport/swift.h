@@ -99,7 +99,7 @@ class Swift {
   uint8_t draining_ = 0;     // round trips left
   uint8_t full_rounds_ = 0;  // since the queue was short last
   uint8_t lossy_ = 0;        // > 0: more was lost than is tolerated, not long ago
-  uint8_t loss_recent_ = 0;  // > 0: something was lost in the last few round trips
+  uint8_t loss_recent_ = 0;  // > 0: losses that are not judged yet, or were a few round trips ago
   bool slow_start_ : 1 = true;
   bool policed_ : 1 = false;   // lossy, and there was no queue
   bool ripe_ : 1 = false;      // losses may be judged
