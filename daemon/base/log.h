@@ -15,9 +15,10 @@ enum class LogLevel : uint8_t { kError, kWarning, kInfo, kDebug };
 void set_log_level(LogLevel level) noexcept;
 bool log_enabled(LogLevel level) noexcept;
 
-// From now on to standard error only, with the journal's priority in front where that is the journal.
-// For a program that ends with its message: the journal reads an entry of its own protocol later,
-// and knows no unit of a process that is gone; a stream has told its unit when it was connected.
+// From now on to standard error only, with the journal's priority in front where that is the
+// journal. For a program that ends with its message: the journal reads an entry of its own protocol
+// later, and knows no unit of a process that is gone; a stream has told its unit when it was
+// connected.
 void set_log_stream_only() noexcept;
 
 // What a message is about, for the journal's fields MESSAGE_ID, NIC, CHANNEL and FLOW; what is
