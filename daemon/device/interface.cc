@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
@@ -105,6 +106,9 @@ std::optional<Interface> read_interface(const std::string& name) {
   request.ifr_data = reinterpret_cast<char*>(&channels);
   if (socket.call(SIOCETHTOOL, &request) && channels.combined_count + channels.rx_count > 0) {
     found.queues = channels.combined_count + channels.rx_count;
+    found.tx_queues = std::max(channels.combined_count + channels.tx_count, 1u);
+    found.queues_max =
+        std::max(channels.max_combined + std::min(channels.max_rx, channels.max_tx), 1u);
     found.has_combined_queues = channels.combined_count > 0;
   }
   found.numa_node = numa_node(name);

@@ -21,6 +21,8 @@ struct Interface {
   bool is_up = false;
   int numa_node = -1;   // -1: unknown or not a matter
   uint32_t queues = 1;  // that receive
+  uint32_t tx_queues = 1;
+  uint32_t queues_max = 1;  // of each, if ethtool is asked for more
   bool has_combined_queues = false;
   std::string driver;       // the kernel's driver, "" if it does not say
   std::string bus_address;  // PCI address or VMBus UUID, "" for virtual interfaces

@@ -62,10 +62,17 @@ uint32_t pool_size(NicMode::Kind kind) {
   return 4096;  // rings of at most 1024, what the engine holds, caches
 }
 
-uint64_t buffer_memory(NicMode::Kind kind, uint32_t mtu, uint32_t queues) {
-  constexpr uint64_t kPerBuffer = 512;  // mbuf, headroom, the pool's header, alignment
+// On ordinary pages a pool may have no buffer across the end of one: most fill a page, and what is
+// left of it is lost.
+uint64_t buffer_memory(NicMode::Kind kind, uint32_t mtu, uint32_t queues, bool on_hugepages) {
+  constexpr uint32_t kPerBuffer = 512;     // mbuf, headroom, the pool's header, alignment
+  constexpr uint64_t kPerQueue = 2 << 20;  // the pool's caches for threads, the driver's tables
   constexpr uint64_t kPerNic = 8 << 20;
-  return kPerNic + uint64_t{queues} * pool_size(kind) * (data_room(kind, mtu) + kPerBuffer);
+  const uint32_t buffer = data_room(kind, mtu) + kPerBuffer;
+  const uint32_t taken = on_hugepages      ? buffer
+                         : buffer <= kPage ? kPage / (kPage / buffer)
+                                           : round_up(buffer, kPage);
+  return kPerNic + queues * (kPerQueue + uint64_t{pool_size(kind)} * taken);
 }
 
 }  // namespace mn::nic

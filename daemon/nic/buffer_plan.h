@@ -17,8 +17,8 @@ constexpr uint32_t kXdpRing = 2048;  // descriptors of af_xdp's rings; it fills 
 uint32_t data_room(NicMode::Kind kind, uint32_t mtu);
 // Buffers of one queue pair, both directions together.
 uint32_t pool_size(NicMode::Kind kind);
-// Memory for the buffers of a NIC and its driver's own.
-uint64_t buffer_memory(NicMode::Kind kind, uint32_t mtu, uint32_t queues);
+// Memory for the buffers of a NIC and its driver's own, on hugepages or on ordinary ones.
+uint64_t buffer_memory(NicMode::Kind kind, uint32_t mtu, uint32_t queues, bool on_hugepages);
 
 // The rings that af_packet shares with the kernel.
 uint32_t ring_frame_bytes(uint32_t mtu);

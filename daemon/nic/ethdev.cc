@@ -7,7 +7,6 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -50,20 +49,28 @@ bool receives_one_by_one(const std::string& driver) {
 std::string remedy_for(const std::string& reason, NicMode::Kind kind) {
   const auto says = [&](const char* text) { return reason.find(text) != std::string::npos; };
   if (says("not permitted") || says("denied") || says("Could not open AF_PACKET")) {
-    return kind == NicMode::Kind::kAfXdp
-               ? "; run as root or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_IPC_LOCK"
-               : "; run as root or with CAP_NET_RAW and CAP_NET_ADMIN";
+    return rights_for(kind);
   }
   if (says("mmap failed") || says("temporarily unavailable") || says("Failed to create umem") ||
       says("No buffer space")) {
     return "; raise the limit of locked memory (ulimit -l, LimitMEMLOCK=infinity) or give "
            "CAP_IPC_LOCK";
   }
+  if (says("set prog fd")) {  // told apart by nothing but the errno, which the driver keeps
+    return "; a veth's peer may have no more transmit queues than the veth has receive queues "
+           "(ethtool -L)";
+  }
   if (says("xsk socket")) return "; is the queue of the interface in use by another process?";
   return "";
 }
 
 }  // namespace
+
+std::string rights_for(NicMode::Kind kind) {
+  return kind == NicMode::Kind::kAfXdp
+             ? "; run as root or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_IPC_LOCK"
+             : "; run as root or with CAP_NET_RAW and CAP_NET_ADMIN";
+}
 
 Error EthdevDevice::failure(const std::string& what) const {
   const std::string reason = take_dpdk_error();
@@ -75,7 +82,6 @@ Result<std::unique_ptr<EthdevDevice>> EthdevDevice::open(const EthdevSettings& s
                                                          std::vector<std::string>* warnings) {
   std::unique_ptr<EthdevDevice> device(new EthdevDevice(settings));
   Plan plan;
-  if (auto done = device->prepare_interface(warnings); !done) return Error{done.error()};
   if (auto done = device->probe(); !done) return Error{done.error()};
   if (auto done = device->configure(&plan); !done) return Error{done.error()};
   PacketSockets sockets;
@@ -86,57 +92,6 @@ Result<std::unique_ptr<EthdevDevice>> EthdevDevice::open(const EthdevSettings& s
   if (auto done = device->start(warnings); !done) return Error{done.error()};
   device->make_ports(plan);
   return device;
-}
-
-Result<void> EthdevDevice::prepare_interface(std::vector<std::string>* warnings) {
-  const NicMode::Kind kind = settings_.mode.kind;
-  if (kind != NicMode::Kind::kAfPacket && kind != NicMode::Kind::kAfXdp) return {};
-  const device::Interface& interface = settings_.interface;
-  // The drivers' own words for this would send the reader elsewhere.
-  const int raw = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-  if (raw < 0 && errno == EPERM) {
-    return Error{"nic " + settings_.name + ": not allowed to send raw packets" +
-                 remedy_for("not permitted", kind)};
-  }
-  if (raw >= 0) close(raw);
-  if (kind == NicMode::Kind::kAfXdp) {
-    if (settings_.mtu > kXdpMtuMax) {
-      return Error{"nic " + settings_.name + ": mtu " + std::to_string(settings_.mtu) +
-                   " is too large for mode af_xdp, which allows " + std::to_string(kXdpMtuMax) +
-                   "; set a smaller mtu (on all hosts of the network) or use mode af_packet"};
-    }
-    if (settings_.queues > 1 && !interface.has_combined_queues) {
-      return Error{"nic " + settings_.name +
-                   ": several engines in mode af_xdp need combined queues, " + interface.name +
-                   " has none; use mode af_packet, or engines = 1"};
-    }
-    if (interface.queues != settings_.queues) {
-      return Error{"nic " + settings_.name + ": " + interface.name + " spreads packets over " +
-                   std::to_string(interface.queues) + " queues but machnetd uses " +
-                   std::to_string(settings_.queues) + " in mode af_xdp; run `ethtool -L " +
-                   interface.name + (interface.has_combined_queues ? " combined " : " rx ") +
-                   std::to_string(settings_.queues) + "`"};
-    }
-    Result<bool> stale = remove_stale_program(interface);
-    if (!stale) return Error{"nic " + settings_.name + ": " + stale.error()};
-    if (stale.value()) {
-      warnings->push_back("nic " + settings_.name +
-                          ": removed the XDP program of an earlier machnetd");
-    }
-    // Kernels before 5.11 count maps and packet buffers against this limit.
-    const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
-    setrlimit(RLIMIT_MEMLOCK, &unlimited);
-    Result<int> program = open_steering_program(settings_.address);
-    if (!program) return Error{"nic " + settings_.name + ": " + program.error()};
-    xdp_program_file_ = program.value();
-  }
-  if (auto done = device::set_interface_mtu(interface, settings_.mtu); !done) {
-    return Error{"nic " + settings_.name + ": " + done.error()};
-  }
-  if (auto done = device::set_interface_up(interface); !done) {
-    return Error{"nic " + settings_.name + ": " + done.error()};
-  }
-  return {};
 }
 
 std::string EthdevDevice::vdev_arguments() const {
@@ -154,8 +109,9 @@ std::string EthdevDevice::vdev_arguments() const {
       // block. A veth has no queue to poll: frames are in our ring already, and the system call
       // would be wasted.
       const std::string budget = interface.driver == "veth" ? ",busy_budget=0" : "";
-      return "iface=" + interface.name + ",start_queue=0,queue_count=" + queues +
-             ",xdp_prog=/proc/self/fd/" + std::to_string(xdp_program_file_) + budget;
+      return "iface=" + interface.name + ",start_queue=" + std::to_string(settings_.first_queue) +
+             ",queue_count=" + queues + ",xdp_prog=/proc/self/fd/" +
+             std::to_string(settings_.xdp_program_file) + budget;
     }
     case NicMode::Kind::kVdev: {
       std::string arguments = settings_.mode.arguments;
@@ -177,10 +133,11 @@ Result<void> EthdevDevice::probe() {
   PacketSockets sockets;
   std::string name = settings_.bus_device;
   if (name.empty()) {
-    name = settings_.mode.kind == NicMode::Kind::kVdev
-               ? settings_.mode.device
-               : (settings_.mode.kind == NicMode::Kind::kAfXdp ? "net_af_xdp" : "net_af_packet") +
-                     std::to_string(settings_.index);
+    const std::string number =
+        std::to_string(settings_.index) + "q" + std::to_string(settings_.first_queue);
+    name = settings_.mode.kind == NicMode::Kind::kVdev    ? settings_.mode.device
+           : settings_.mode.kind == NicMode::Kind::kAfXdp ? "net_af_xdp" + number
+                                                          : "net_af_packet" + number;
     take_dpdk_error();
     if (rte_eal_hotplug_add("vdev", name.c_str(), vdev_arguments().c_str()) != 0) {
       return failure("the driver refuses " + name + " with " + vdev_arguments());
@@ -259,7 +216,8 @@ Result<void> EthdevDevice::configure(Plan* plan) {
 // Lives as long as the device: after a reset its queues take the same frames.
 Result<void> EthdevDevice::make_pool(uint16_t queue) {
   if (queue < pools_.size()) return {};
-  const std::string name = "mn" + std::to_string(settings_.index) + "q" + std::to_string(queue);
+  const std::string name =
+      "mn" + std::to_string(settings_.index) + "q" + std::to_string(settings_.first_queue + queue);
   rte_mempool* const pool = rte_pktmbuf_pool_create(
       name.c_str(), pool_size(settings_.mode.kind), kPoolCache, 0,
       static_cast<uint16_t>(data_room(settings_.mode.kind, settings_.mtu) + RTE_PKTMBUF_HEADROOM),
@@ -287,10 +245,12 @@ Result<void> EthdevDevice::set_up_queue(uint16_t queue, const Plan& plan) {
   take_dpdk_error();
   const auto socket = static_cast<unsigned>(numa_node_);
   if (rte_eth_rx_queue_setup(port_id, queue, plan.rx_descriptors, socket, &rx, pool) != 0) {
-    return failure("receive queue " + std::to_string(queue) + " cannot be set up");
+    return failure("receive queue " + std::to_string(settings_.first_queue + queue) +
+                   " cannot be set up");
   }
   if (rte_eth_tx_queue_setup(port_id, queue, plan.tx_descriptors, socket, &tx) != 0) {
-    return failure("transmit queue " + std::to_string(queue) + " cannot be set up");
+    return failure("transmit queue " + std::to_string(settings_.first_queue + queue) +
+                   " cannot be set up");
   }
   return {};
 }
@@ -315,7 +275,7 @@ void EthdevDevice::make_ports(const Plan& plan) {
     NicFacts& facts = setup.facts;
     facts.mac = mac_;
     facts.mtu = settings_.mtu;
-    facts.queue = queue;
+    facts.queue = static_cast<uint16_t>(settings_.first_queue + queue);
     facts.tx_queue_depth = plan.tx_descriptors;
     facts.rx_queue_depth = plan.rx_descriptors;
     if (settings_.mode.kind == NicMode::Kind::kAfPacket) {
@@ -344,7 +304,6 @@ void EthdevDevice::make_ports(const Plan& plan) {
 
 EthdevDevice::~EthdevDevice() {
   ports_.clear();
-  xdp_link_.release();
   if (port_id_ >= 0) {
     const auto port_id = static_cast<uint16_t>(port_id_);
     listen_to_events(false);
@@ -353,7 +312,6 @@ EthdevDevice::~EthdevDevice() {
   }
   if (!vdev_.empty()) rte_eal_hotplug_remove("vdev", vdev_.c_str());
   for (rte_mempool* pool : pools_) rte_mempool_free(pool);
-  if (xdp_program_file_ >= 0) close(xdp_program_file_);
 }
 
 }  // namespace mn::nic

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// EthdevDevice: one NIC under DPDK from probing to closing: makes the device (a PCI device is there
+// EthdevDevice: one device of DPDK from probing to closing: makes it (a PCI device is there
 // already), sets MTU, offloads, buffers and queues up, starts it and hands out one EthdevPort per
-// queue pair. Owned by the NicSystem; main thread. Its ports must be idle when it is destroyed.
+// queue pair. Owned by an EthdevNic, which knows how many of them a NIC takes; main thread. Its
+// ports must be idle when it is destroyed.
 #pragma once
 
 #include <atomic>
@@ -14,7 +15,6 @@
 #include "device/interface.h"
 #include "nic/ethdev_port.h"
 #include "nic/nic_mode.h"
-#include "nic/xdp_attach.h"
 
 namespace mn::nic {
 
@@ -26,8 +26,14 @@ struct EthdevSettings {
   uint16_t mtu = 1500;
   uint16_t queues = 1;
   Ipv4 address = 0;    // kAfXdp: see NicSettings
-  unsigned index = 0;  // makes names unique within the process
+  unsigned index = 0;  // of the NIC: makes names unique within the process
+  // Where one device has only some queues of the NIC, as EthdevNic fills it in.
+  uint16_t first_queue = 0;
+  int xdp_program_file = -1;  // kAfXdp: a descriptor
 };
+
+// What to do where the kernel does not permit the mode; for the end of a message.
+std::string rights_for(NicMode::Kind kind);
 
 class EthdevDevice {
  public:
@@ -42,13 +48,14 @@ class EthdevDevice {
   const std::string& driver() const { return driver_; }
   const Mac& mac() const { return mac_; }
   int numa_node() const { return numa_node_; }
+  // Of drivers on kernel interfaces, one per queue; the driver's own.
+  const std::vector<int>& sockets() const { return sockets_; }
 
  private:
   struct Plan;  // sizes and offloads
 
   explicit EthdevDevice(const EthdevSettings& settings)
       : settings_(settings), reset_gate_(settings.queues) {}
-  Result<void> prepare_interface(std::vector<std::string>* warnings);
   Result<void> probe();
   Result<void> configure(Plan* plan);
   Result<void> set_up_queue(uint16_t queue, const Plan& plan);
@@ -66,9 +73,7 @@ class EthdevDevice {
   std::string driver_;
   Mac mac_{};
   int numa_node_ = -1;
-  XdpLink xdp_link_;
-  int xdp_program_file_ = -1;
-  std::vector<int> sockets_;  // one per queue, of drivers on kernel interfaces
+  std::vector<int> sockets_;
   std::vector<rte_mempool*> pools_;
   std::vector<std::unique_ptr<EthdevPort>> ports_;
   ResetGate reset_gate_;

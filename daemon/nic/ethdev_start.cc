@@ -40,14 +40,6 @@ Result<void> EthdevDevice::start(std::vector<std::string>* warnings) {
   if (rte_eth_macaddr_get(port_id, &address) == 0) {
     std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), mac_.bytes.begin());
   }
-  if (settings_.mode.kind == NicMode::Kind::kAfXdp) {
-    Result<XdpLink> link = XdpLink::take_over(settings_.interface);
-    if (link) {
-      xdp_link_ = std::move(link.value());
-    } else {
-      warnings->push_back("nic " + settings_.name + ": " + link.error());
-    }
-  }
   return {};
 }
 
@@ -58,8 +50,8 @@ void EthdevDevice::listen_to_events(bool on) {
   change(port_id, RTE_ETH_EVENT_INTR_RMV, set_flag, &removed_);
 }
 
-// On the thread of the first queue's engine; the others' leave the device alone meanwhile. Drivers without a reset of
-// their own are content with being set up anew.
+// On the thread of the first queue's engine; the others' leave the device alone meanwhile. Drivers
+// without a reset of their own are content with being set up anew.
 bool EthdevDevice::reset() {
   const auto port_id = static_cast<uint16_t>(port_id_);
   rte_eth_dev_stop(port_id);

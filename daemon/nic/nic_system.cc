@@ -13,7 +13,7 @@
 #include "device/interface.h"
 #include "nic/buffer_plan.h"
 #include "nic/eal.h"
-#include "nic/ethdev.h"
+#include "nic/ethdev_nic.h"
 
 namespace mn::nic {
 
@@ -117,10 +117,8 @@ Result<EalSettings> plan_eal(const NicSystemSettings& wanted,
                              const std::vector<EthdevSettings>& devices,
                              std::vector<std::string>* warnings) {
   EalSettings eal;
-  uint64_t needed = kBaseMemory;
   std::set<std::string> libraries;
   for (const EthdevSettings& device : devices) {
-    needed += buffer_memory(device.mode.kind, device.mtu, device.queues);
     for (const std::string& library : libraries_for(device.mode)) libraries.insert(library);
     std::string value;
     if (argument_value(device.mode.arguments, "zero-copy", &value) && value == "yes") {
@@ -135,21 +133,30 @@ Result<EalSettings> plan_eal(const NicSystemSettings& wanted,
   }
   // Sorted, and so buses come before the drivers on them.
   eal.libraries.assign(libraries.begin(), libraries.end());
+  const auto memory_for = [&devices](bool on_hugepages) {
+    uint64_t needed = kBaseMemory;
+    for (const EthdevSettings& device : devices) {
+      needed += buffer_memory(device.mode.kind, device.mtu, device.queues, on_hugepages);
+    }
+    return needed;
+  };
+  const uint64_t free_bytes = wanted.hugepages == Hugepages::kNo ? 0 : free_hugepage_bytes();
+  const uint64_t huge_bytes = memory_for(true);
+  eal.use_hugepages = wanted.hugepages != Hugepages::kNo && free_bytes >= huge_bytes;
+  const uint64_t needed = memory_for(eal.use_hugepages);
   if (wanted.memory_bytes != 0 && wanted.memory_bytes < needed) {
     return Error{"memory = " + megabytes(wanted.memory_bytes) + " is too little: the NICs need " +
                  megabytes(needed)};
   }
   eal.memory_bytes = std::max(needed, wanted.memory_bytes);
-  const uint64_t free_bytes = wanted.hugepages == Hugepages::kNo ? 0 : free_hugepage_bytes();
-  eal.use_hugepages = wanted.hugepages != Hugepages::kNo && free_bytes >= needed;
   if (wanted.hugepages == Hugepages::kYes && !eal.use_hugepages) {
     return Error{
-        "hugepages = yes, but of the " + megabytes(needed) + " needed only " +
+        "hugepages = yes, but of the " + megabytes(huge_bytes) + " needed only " +
         std::to_string(free_bytes >> 20) +
         " MiB are free; reserve some (sysctl vm.nr_hugepages=512) or set hugepages = auto"};
   }
   if (wanted.hugepages == Hugepages::kAuto && !eal.use_hugepages) {
-    warnings->push_back("no " + megabytes(needed) +
+    warnings->push_back("no " + megabytes(huge_bytes) +
                         " of free hugepages: running on ordinary pages, which is slower (sysctl "
                         "vm.nr_hugepages=512 reserves some; hugepages = no silences this)");
   }
@@ -160,7 +167,7 @@ Result<EalSettings> plan_eal(const NicSystemSettings& wanted,
 
 class NicSystem::Impl {
  public:
-  std::vector<std::unique_ptr<EthdevDevice>> devices;
+  std::vector<std::unique_ptr<EthdevNic>> devices;
   std::vector<Nic> nics;
   std::vector<std::string> warnings;
 
@@ -181,7 +188,7 @@ class NicSystem::Impl {
     if (!eal) return Error{eal.error()};
     if (auto started = start_eal(eal.value()); !started) return started;
     for (const EthdevSettings& one : resolved) {
-      Result<std::unique_ptr<EthdevDevice>> device = EthdevDevice::open(one, &warnings);
+      Result<std::unique_ptr<EthdevNic>> device = EthdevNic::open(one, &warnings);
       if (!device) return Error{device.error()};
       devices.push_back(std::move(device.value()));
       nics.push_back(describe(one, *devices.back()));
@@ -190,7 +197,7 @@ class NicSystem::Impl {
   }
 
  private:
-  static Nic describe(const EthdevSettings& settings, const EthdevDevice& device) {
+  static Nic describe(const EthdevSettings& settings, const EthdevNic& device) {
     Nic nic;
     nic.name = settings.name;
     nic.driver = device.driver();
@@ -198,7 +205,7 @@ class NicSystem::Impl {
     nic.mtu = settings.mtu;
     nic.numa_node =
         settings.interface.name.empty() ? device.numa_node() : settings.interface.numa_node;
-    for (const auto& port : device.ports()) nic.ports.push_back(port.get());
+    nic.ports = device.ports();
     return nic;
   }
 };

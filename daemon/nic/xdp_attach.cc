@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <linux/if_link.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,9 +11,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <string_view>
+#include <memory>
 #include <vector>
 
 // The compiled program, put here by the assembler; MN_XDP_OBJECT is its path.
@@ -30,7 +28,7 @@ extern "C" const uint8_t mn_xdp_object_begin[] __attribute__((visibility("hidden
 extern "C" const uint8_t mn_xdp_object_end[] __attribute__((visibility("hidden")));
 
 #ifdef __SANITIZE_ADDRESS__
-// DPDK's driver forgets the program that it loaded and its buffer area; the process keeps them to
+// DPDK's driver forgets the programs that it loaded and its buffer areas; the process keeps them to
 // its end.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libbpf.so\nleak:libxdp.so\n"; }
 #endif
@@ -40,6 +38,7 @@ namespace mn::nic {
 namespace {
 
 constexpr char kProgramName[] = "machnet_steer";
+constexpr char kMapName[] = "xsks_map";
 constexpr uint64_t kMark = 0x6d61636873746565;  // steer_config.mark in xdp_steer.bpf.c
 
 uint32_t program_id_on(int ifindex) {
@@ -55,28 +54,6 @@ std::string program_name(uint32_t id) {
   const bool known = bpf_obj_get_info_by_fd(fd, &info, &size) == 0;
   close(fd);
   return known ? std::string(info.name, strnlen(info.name, sizeof(info.name))) : "";
-}
-
-// The driver keeps the descriptor of the program it loaded to itself. It is one of ours all the
-// same.
-int own_program_fd(uint32_t id) {
-  DIR* const directory = opendir("/proc/self/fdinfo");
-  if (directory == nullptr) return -1;
-  int found = -1;
-  while (const dirent* entry = readdir(directory)) {
-    if (found >= 0 || entry->d_name[0] == '.') continue;
-    const std::string path = std::string("/proc/self/fdinfo/") + entry->d_name;
-    FILE* const file = fopen(path.c_str(), "re");
-    if (file == nullptr) continue;
-    char line[128];
-    unsigned long value = 0;
-    while (fgets(line, sizeof(line), file) != nullptr) {
-      if (sscanf(line, "prog_id: %lu", &value) == 1 && value == id) found = atoi(entry->d_name);
-    }
-    fclose(file);
-  }
-  closedir(directory);
-  return found;
 }
 
 }  // namespace
@@ -118,29 +95,41 @@ Result<bool> remove_stale_program(const device::Interface& interface) {
                " xdp off`, or use mode af_packet"};
 }
 
-Result<XdpLink> XdpLink::take_over(const device::Interface& interface) {
-  const uint32_t id = program_id_on(interface.index);
-  const int program = id == 0 ? -1 : own_program_fd(id);
-  if (program < 0) {
-    return Error{"the XDP program on " + interface.name +
-                 " is not ours to look after: it stays "
-                 "attached if the service is killed"};
+void detach_program(const device::Interface& interface) {
+  bpf_xdp_detach(interface.index, 0, nullptr);
+}
+
+Result<XdpLink> XdpLink::attach(const device::Interface& interface, int program_file,
+                                const std::vector<int>& sockets, std::string* warning) {
+  const auto failure = [&](const char* what, int reason) {
+    return Error{std::string("cannot ") + what + " the XDP program for " + interface.name + ": " +
+                 strerror(reason)};
+  };
+  // What it opens is closed at the end: the attachment holds the program, and this its map.
+  const std::string path = "/proc/self/fd/" + std::to_string(program_file);
+  const std::unique_ptr<bpf_object, decltype(&bpf_object__close)> object(
+      bpf_object__open_file(path.c_str(), nullptr), bpf_object__close);
+  if (!object) return failure("read", errno);
+  if (bpf_object__load(object.get()) != 0) return failure("load", errno);
+  const int program = bpf_program__fd(bpf_object__find_program_by_name(object.get(), kProgramName));
+  const int map = bpf_object__find_map_fd_by_name(object.get(), kMapName);
+  for (uint32_t queue = 0; queue < sockets.size(); ++queue) {
+    if (bpf_map_update_elem(map, &queue, &sockets[queue], 0) != 0) {
+      return failure("give sockets to", errno);
+    }
   }
-  // The kernel refuses a link while the other attachment exists. Between the two calls frames go to
-  // the kernel's own stack, which does not know our address: nothing has been sent to us yet
-  // anyway.
-  if (bpf_xdp_detach(interface.index, 0, nullptr) != 0) {
-    return Error{"cannot replace the attachment of the XDP program on " + interface.name + ": " +
-                 strerror(errno)};
-  }
+  detach_program(interface);
   XdpLink link;
   link.fd_ = bpf_link_create(program, interface.index, BPF_XDP, nullptr);
   if (link.fd_ >= 0) return link;
   const int reason = errno;
-  bpf_xdp_attach(interface.index, program, 0, nullptr);
-  return Error{"this kernel has no links for XDP (" + std::string(strerror(reason)) +
-               "): the program on " + interface.name +
-               " stays attached if the service is killed; the next start removes it"};
+  if (bpf_xdp_attach(interface.index, program, XDP_FLAGS_UPDATE_IF_NOEXIST, nullptr) != 0) {
+    return failure("attach", errno);
+  }
+  *warning = "this kernel has no links for XDP (" + std::string(strerror(reason)) +
+             "): the program on " + interface.name +
+             " stays attached if the service is killed; the next start removes it";
+  return link;
 }
 
 void XdpLink::release() {

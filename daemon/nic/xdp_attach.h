@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // How mode af_xdp gets its XDP program onto an interface and, above all, off it again. DPDK's
-// driver attaches in a way that outlives the process; XdpLink replaces that by an attachment owned
-// by a descriptor, which the kernel ends with the process, whatever kills it. Main thread, start
-// and stop only.
+// driver attaches one for each of its devices, knowing that device's sockets only and in a way that
+// outlives the process; XdpLink replaces them by one for all, attached by a descriptor, which the
+// kernel ends with the process, whatever kills it. Main thread, start and stop only.
 #pragma once
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/address.h"
 #include "base/result.h"
@@ -22,6 +23,9 @@ Result<int> open_steering_program(Ipv4 address);
 // (true), a living one's or a stranger's is an error.
 Result<bool> remove_stale_program(const device::Interface& interface);
 
+// The driver attaches its program only where there is none: so between two of its devices.
+void detach_program(const device::Interface& interface);
+
 class XdpLink {
  public:
   XdpLink() = default;
@@ -32,9 +36,12 @@ class XdpLink {
     return *this;
   }
 
-  // After the driver has attached its program: takes the attachment over. If that fails the program
-  // is still attached, and would stay after a kill; the error says so.
-  static Result<XdpLink> take_over(const device::Interface& interface);
+  // Puts the program in `program_file` in the place of the driver's: it gives the frames of queue i
+  // to sockets[i]. Between the two frames go to the kernel's own stack, which does not know our
+  // address: nothing has been sent to us yet anyway. `warning` says if the kernel has no such
+  // attachments: then the program outlives a killed process, and the driver removes it otherwise.
+  static Result<XdpLink> attach(const device::Interface& interface, int program_file,
+                                const std::vector<int>& sockets, std::string* warning);
   void release();  // detaches
 
  private:

@@ -18,6 +18,7 @@ import traceback
 import harness
 import scenarios_attack
 import scenarios_capture
+import scenarios_engines
 import scenarios_failure
 import scenarios_service
 import scenarios_traffic
@@ -25,7 +26,7 @@ import scenarios_wire
 
 SCENARIOS = {}
 for module in (scenarios_traffic, scenarios_failure, scenarios_attack, scenarios_wire, scenarios_capture,
-               scenarios_service):
+               scenarios_engines, scenarios_service):
     SCENARIOS.update(module.SCENARIOS)
 
 INSIDE = "MACHNET_TEST_INSIDE"

@@ -96,31 +96,6 @@ def largest_packets(build, mode):
     bed.finish()
 
 
-@scenario("af_packet")
-def several_engines(build, mode):
-    """Four queues, an engine each: flows spread over them, both ways, and ARP and ping work on every queue."""
-    bed = Bed(build, mode, daemons=False, queues=4)
-    for host in (bed.a, bed.b):
-        host.start_daemon(extra_nic="engines = 4\n")
-    server = bed.b.server(size=20000)
-    for options in ({"size": 64, "flows": 64, "count": 200}, {"size": 20000, "mixed": True, "flows": 16, "count": 50},
-                    {"size": 1000, "count": 3000}):
-        got = result(bed.a.app("ping", remote=bed.b.address, window=4, **options), 90)
-        say(f"{options}: {got['rate']} requests/s")
-    check(server_result(server)["wrong"] == 0, "wrong messages")
-    for host in (bed.a, bed.b):
-        status = json.loads(host.run([build.tool("machnetctl"), "--json"]).expect_exit(0, 5))
-        check([nic["engines"] for nic in status["nics"]] == [4], f"not one NIC of four engines: {status['nics']}")
-        engines = status["counters"]
-        total = {name: sum(engine[name] for engine in engines) for name in ("rx_packets", "handed_over", "handed_lost")}
-        opened = [engine["flows_opened"] for engine in engines]
-        say(f"{host.name}: flows opened by each engine {opened}, {total}")
-        check(sum(opened) == 81 and sum(count > 0 for count in opened) >= 3, "flows are not spread")
-        check(total["handed_over"] * 10 < total["rx_packets"] and total["handed_lost"] == 0,
-              "packets go on arriving at the wrong engine")
-    bed.finish()
-
-
 @scenario()
 def thousand_flows(build, mode):
     """1,000 flows from one application."""
