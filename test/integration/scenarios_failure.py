@@ -6,7 +6,7 @@ import signal
 import time
 
 from harness import Bed, Daemon, check, files_now, patience, say, scenarios, sh
-from scenarios_traffic import result, server_result
+from scenarios_traffic import counted, result, server_result
 
 SCENARIOS, scenario = scenarios()
 
@@ -293,6 +293,43 @@ def refusals(build, mode):
     os.unlink("/tmp/good.conf")
     version = bed.a.run([build.machnetd, "--version"], name="machnetd")
     check("1.0.0" in version.expect_exit(0, 5), "no version")
+    bed.finish()
+
+
+@scenario()
+def stopped_service(build, mode):
+    """SIGSTOP of a service, SIGCONT two seconds later: flows pause and go on, on whichever side it was. After five
+    the peer has given up, is told so, and new flows work."""
+    bed = Bed(build, mode)
+    server = bed.b.server(size=1000)
+    client = bed.a.app("ping", remote=bed.b.address, size=1000, seconds=60, window=16, flows=3, stall=30)
+    client.expect("connected")
+    for stopped, other in ((bed.b, bed.a), (bed.a, bed.b)):
+        time.sleep(0.3)
+        stopped.daemon.signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        before = counted(build, other, "tx_packets")
+        time.sleep(1.5)
+        sent = counted(build, other, "tx_packets") - before
+        arrived = counted(build, other, "rx_messages")
+        stopped.daemon.signal(signal.SIGCONT)
+        took = wait_until(lambda: counted(build, other, "rx_messages") > arrived + 100, 10, "flows do not go on")
+        say(f"{stopped.name} stopped: {other.name} sent {sent} packets in 1.5 s; on again after {took * 1000:.0f} ms")
+        check(sent <= 300, "a flood for a peer that is silent")
+        wait_until(lambda: counted(build, stopped, "absences") >= 1, 5, "the absence was not counted")
+    check(sum(counted(build, host, "flows_ended") for host in (bed.a, bed.b)) == 0, "a flow was given up")
+    client.signal(signal.SIGTERM)
+    result(client)
+
+    client = bed.a.app("ping", remote=bed.b.address, size=1000, seconds=60, window=16, flows=3, stall=30)
+    client.expect("connected")
+    bed.b.daemon.signal(signal.SIGSTOP)
+    start = time.monotonic()
+    client.expect("event dead", 20)
+    say(f"the peer of a service that stays stopped gives up after {time.monotonic() - start:.1f} s")
+    bed.b.daemon.signal(signal.SIGCONT)
+    result(bed.a.app("ping", remote=bed.b.address, size=1000, count=1000))
+    check(server_result(server)["wrong"] == 0, "wrong messages")
     bed.finish()
 
 
