@@ -99,10 +99,9 @@ struct alignas(64) Flow {
   uint32_t tag_local = 0;  // what the peer must put into its packets
   uint32_t tag_remote = 0;
   FlowState state = FlowState::kFree;
-  bool ack_now : 1 = false;          // an ack must go out
-  bool ack_with_ranges : 1 = false;  // and only one with SACK ranges will do
-  bool rx_in_message : 1 = false;    // the last packet delivered did not end its message
-  bool has_waited : 1 = false;       // waiting_since is set
+  bool ack_now : 1 = false;        // an ack must go out
+  bool rx_in_message : 1 = false;  // the last packet delivered did not end its message
+  bool has_waited : 1 = false;     // waiting_since is set
   bool opened_by_us : 1 = false;
   bool may_move : 1 = false;  // opening: another engine may do it
   bool accepted : 1 = false;  // the store's application knows of it
@@ -129,6 +128,7 @@ struct alignas(64) Flow {
   bool takes_parts : 1 = false;  // the peer has kFeatureParts
   bool path_asked : 1 = false;   // a padded probe is under way
   bool path_heard : 1 = false;   // something that left after it was answered
+  bool rack_ahead : 1 = false;   // rack_sent_ns is of an ack that named less than had come
   uint8_t ack_every = 16;        // packets
   uint8_t backoff = 0;           // of the loss timer
   LossTimer loss_timer = LossTimer::kNone;

@@ -26,7 +26,12 @@ Duration backed_off(Duration base, uint8_t backoff, Duration most) {
   return std::min(base * (int64_t{1} << std::min<uint8_t>(backoff, 16)), most);
 }
 
+// Whether it is late: what was sent after it is known to have arrived, and all that has is named.
+// An ack moves the RACK clock past packets which it has no room to name only by a packet sent
+// again: new ones arrive behind all that was sent before them and is not missing. Until an ack has
+// named what came, nothing is judged by that clock.
 bool sent_before_arrived(const Flow& flow, const SentPacket& packet, Seqno s) {
+  if (__builtin_expect(flow.rack_ahead, 0)) return false;
   return packet.sent_ns < flow.rack_sent_ns ||
          (packet.sent_ns == flow.rack_sent_ns && before(s, flow.rack_end));
 }

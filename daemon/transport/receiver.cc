@@ -126,7 +126,6 @@ PacketVerdict on_early(Core& core, Instant now, Flow& flow, const wire::Packet& 
   const Seqno s{packet.header.sequence};
   // Whatever becomes of it, the peer must learn at once what is missing.
   note_echo(flow, now, packet.header);
-  flow.ack_with_ranges = true;
   ask_for_ack(core, flow);
   if (flow.rx_early == 0) flow.hole_since = now;
   const int32_t ahead = s - flow.rx_next;

@@ -42,16 +42,11 @@ size_t sack_ranges(const Core& core, const Flow& flow, std::span<wire::SackRange
 // The window for the next packet of the flow; remembers it as offered.
 uint16_t offer_window(Core& core, Flow& flow);
 
-// An ack left, with all SACK ranges or (`complete` false) without them.
-inline void on_ack_left(Flow& flow, bool complete) {
+// An ack left.
+inline void on_ack_left(Flow& flow) {
   flow.rx_unacked = 0;
   flow.ack_deadline = Instant::never();
-  if (complete) {
-    flow.ack_now = false;
-    flow.ack_with_ranges = false;
-  } else if (!flow.ack_with_ranges) {
-    flow.ack_now = false;
-  }
+  flow.ack_now = false;
 }
 
 // Buffers came back to the store's pool: tells peers that wait for that.

@@ -18,6 +18,12 @@ constexpr uint16_t kEchoDelayUnknown = UINT16_MAX;
 constexpr Duration kRttSane = seconds(60);
 constexpr uint8_t kReorderStepsMax = 16;
 
+// All that has come, or as much as fits into any packet.
+bool names_what_came(const wire::PacketHeader& header) {
+  return header.extra == 0 || header.type == wire::PacketType::kAck ||
+         header.type == wire::PacketType::kPart;
+}
+
 struct Progress {
   uint32_t acked = 0;
   uint32_t spurious = 0;  // packets that arrived though we had judged them lost
@@ -47,6 +53,7 @@ void note_acked(Core& core, Instant now, Flow& flow, const wire::PacketHeader& h
     return;
   }
   note_arrival(flow, now, packet.sent_ns, s);
+  if (!names_what_came(header)) flow.rack_ahead = true;
 }
 
 void ack_up_to(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header, Seqno ack,
@@ -184,6 +191,10 @@ AckVerdict on_ack(Core& core, Instant now, Flow& flow, const wire::Packet& packe
     ack_range(core, now, flow, header, ack + packet.sack[i].start, packet.sack[i].count, &progress);
   }
   take_window(core, now, flow, header, ahead > 0);
+  if (__builtin_expect(flow.rack_ahead, 0) && names_what_came(header)) {
+    flow.rack_ahead = false;
+    if (progress.acked == 0) set_loss_timer(core, now, flow, detect_losses(core, now, flow, 0));
+  }
   if (progress.acked > 0 || ahead > 0) on_progress(core, now, flow, header, progress);
   if (has_unsent(flow) || !flow.lost.empty()) mark_ready(core, flow);
   return AckVerdict::kAccepted;

@@ -4,8 +4,9 @@
 // known when it is made, a turn may end in debt, which the next one pays. A store that has had
 // nothing to send comes before those that always have (as new flows do in FQ-CoDel, RFC 8290
 // section 4.2), for one turn: the messages of one application do not wait for the bulk of others.
-// A flow sends lost packets first, then new data, then what carries no data. Answers to strays get
-// every second packet at most: a flood of what nobody asked for holds no flow up.
+// A flow says first what it misses, then sends lost packets, then new data, then what carries no
+// data. Answers to strays get every second packet at most: a flood of what nobody asked for holds
+// no flow up.
 #include "transport/transmit.h"
 
 #include <algorithm>
@@ -68,7 +69,17 @@ bool transmit_dead(Core& core, Instant now, Flow& flow, TransmitView* view) {
   return true;
 }
 
+// While packets wait for those before them, whatever comes makes an ack due (on_early, on_data),
+// and that ack has ranges: full packets have no room for them, and there may be many to send.
+__attribute__((noinline)) bool transmit_ranges(Core& core, Instant now, Flow& flow,
+                                               TransmitView* view) {
+  if (!flow.ack_now) return false;
+  write_empty(core, now, flow, PacketType::kAck, 0, view);
+  return true;
+}
+
 bool transmit_established(Core& core, Instant now, Flow& flow, TransmitView* view) {
+  if (__builtin_expect(flow.rx_early > 0, 0) && transmit_ranges(core, now, flow, view)) return true;
   if (__builtin_expect(!flow.lost.empty(), 0) && transmit_lost(core, now, flow, view)) return true;
   if (__builtin_expect(flow.tail_probe_due || flow.path_due != 0, 0)) {
     if (transmit_tail_probe(core, now, flow, view)) return true;
@@ -109,7 +120,7 @@ void address_view(Instant now, const Flow& flow, TransmitView* view) {
 void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, TransmitView* view) {
   wire::SackRange ranges[wire::kSackRangesMax];
   size_t range_count = 0;
-  bool complete = true;
+  uint32_t unnamed = 0;
   uint16_t window = 0;
   if (__builtin_expect(flow.state == FlowState::kEstablished, 1)) {
     window = offer_window(core, flow);
@@ -119,10 +130,12 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
       const size_t room = std::min(left / wire::kSackRangeSize, wire::kSackRangesMax);
       // Some of the ranges would tell as little as none where all were asked for.
       range_count = sack_ranges(core, flow, std::span(ranges, room));
-      complete = room >= wire::kSackRangesMax || range_count < room;
-      if (!complete) range_count = 0;
+      if (room < wire::kSackRangesMax && range_count == room) {
+        range_count = 0;
+        unnamed = flow.rx_early;
+      }
     }
-    on_ack_left(flow, complete);
+    on_ack_left(flow);
   } else {
     flow.ack_now = false;
   }
@@ -137,7 +150,8 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
                                   .echo_delay = echo_delay_of(core, flow, now),
                                   .payload_length = static_cast<uint16_t>(spec.payload_length),
                                   .message_count = spec.message_count,
-                                  .sack_count = static_cast<uint8_t>(range_count)};
+                                  .sack_count = static_cast<uint8_t>(range_count),
+                                  .extra = static_cast<uint16_t>(unnamed)};
   address_view(now, flow, view);
   view->payload_length = spec.payload_length;
   view->header_size =

@@ -57,8 +57,7 @@ inline void load_header(const uint8_t* at, PacketHeader* header) {
   header->payload_length = load_be16(at + 26);
   header->message_count = at[28];
   header->sack_count = at[29];
-  // Data has none, and is what this must be quick for.
-  header->extra = header->type == PacketType::kData ? 0 : load_be16(at + 30);
+  header->extra = load_be16(at + 30);
 }
 
 // Ascending, and a gap between two ranges: what touches would be one range.

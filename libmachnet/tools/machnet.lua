@@ -69,6 +69,8 @@ local f = {
     {" byte", " bytes"}, nil, "Of the messages of the packet that is expected next"),
   probe_came = ProtoField.uint16("machnet.probe_came", "Padded probe came", base.UNIT_STRING, {" byte", " bytes"},
     nil, "Payload of a probe that the sender of this packet received"),
+  unnamed = ProtoField.uint16("machnet.unnamed", "Packets without room for their ranges", base.DEC, nil, nil,
+    "Came after the one that is expected next, and are not named by SACK ranges here"),
   padding = ProtoField.bytes("machnet.padding", "Padding"),
   sack = ProtoField.none("machnet.sack", "SACK range"),
   sack_start = ProtoField.uint16("machnet.sack.start", "Start (after the acknowledgment number)", base.DEC),
@@ -446,6 +448,7 @@ local function summary(h, fact, sequence, ack)
   end
   if h.type == PART then text = text .. string.format(" From=%d", h.extra) end
   if h.type == ACK and h.extra > 0 then text = text .. string.format(" Probe=%d", h.extra) end
+  if h.type == DATA and h.extra > 0 then text = text .. string.format(" Unnamed=%d", h.extra) end
   if h.message_count > 0 then text = text .. string.format(" Messages=%d", h.message_count) end
   if h.sack_count > 0 then text = text .. string.format(" SACK=%d", h.sack_count) end
   if fact.retransmission_of then text = text .. " [Retransmission]" end
@@ -472,7 +475,8 @@ local function show_header(buffer, tree, h, sequence, ack)
   add_range(tree, f.message_count, buffer, HEADER.message_count)
   add_range(tree, f.sack_count, buffer, HEADER.sack_count)
   local came = has_flag(h.flags, FLAGS.More) and f.parts_came or f.probe_came
-  local extra = h.type == PART and f.part_from or h.type == ACK and h.extra > 0 and came or f.reserved
+  local extra = h.type == PART and f.part_from or h.type == ACK and h.extra > 0 and came or
+    h.type == DATA and h.extra > 0 and f.unnamed or f.reserved
   add_range(tree, extra, buffer, HEADER.extra)
 end
 
@@ -512,7 +516,9 @@ end
 machnet:register_heuristic("udp", function(buffer, pinfo, root)
   local h = read_header(buffer)
   if not h or fault_of(buffer, h) then return false end
-  if h.extra ~= 0 and h.type ~= PART and h.type ~= ACK then return false end
+  if h.extra ~= 0 and h.type ~= PART and h.type ~= ACK and h.type ~= DATA and h.type ~= PROBE then
+    return false
+  end
   pinfo.conversation = machnet -- so that damaged packets of this flow are shown as such
   machnet.dissector(buffer, pinfo, root)
   return true

@@ -304,6 +304,43 @@ void hole_told_late(uint64_t seed, FILE* trace) {
   }
 }
 
+// Large messages both ways, as fast as the NICs take them: packets are full, so the acks that they
+// carry have no room for ranges, and what has arrived must not be taken for lost because of that.
+void loss_both_ways(uint64_t seed, FILE* trace) {
+  using enum transport::CongestionKind;
+  for (transport::CongestionKind kind : {kFixed, kSwift, kCubic}) {
+    for (uint32_t size : {64u << 10, 8u << 20}) {
+      Profile profile = plain_profile(seed);
+      profile.plan = send_plan((24 << 20) / size, size, true);
+      profile.contents_checked = false;
+      profile.nic_depth = 32;
+      profile.tx_burst = 4;
+      for (int i = 0; i < 2; i++) {
+        profile.transport[i].window_packets_max = 1024;
+        profile.transport[i].congestion = kind;
+        profile.shape[i].tx_buffers = profile.shape[i].rx_buffers = 4096;
+      }
+      uint64_t lost = 0;
+      const RunResult result = run_profile(profile, trace, [&lost, seed](TransportRun* run) {
+        for (uint64_t direction = 0; direction < 2; direction++) {
+          run->link(static_cast<int>(direction))
+              .drop_if([&lost, random = SimRandom(2 * seed + direction)](
+                           uint64_t, std::span<const uint8_t> bytes) mutable {
+                if (!random.chance(0.01)) return false;
+                lost += packet_type(bytes) == PacketType::kData;
+                return true;
+              });
+        }
+      });
+      const uint64_t again =
+          result.transports[0].retransmitted_packets + result.transports[1].retransmitted_packets;
+      SIM_CHECK(lost > 200 && 10 * again <= 13 * lost,
+                "loss_both_ways: %llu packets lost, %llu sent again",
+                static_cast<unsigned long long>(lost), static_cast<unsigned long long>(again));
+    }
+  }
+}
+
 constexpr Scenario kScenarios[] = {
     {"clean", clean},
     {"lost_tail", lost_tail},
@@ -317,6 +354,7 @@ constexpr Scenario kScenarios[] = {
     {"corrupt_everything_10pct", corrupt_everything_10pct},
     {"burst_loss", burst_loss},
     {"loss_30pct", loss_30pct},
+    {"loss_both_ways", loss_both_ways},
     {"ack_loss", ack_loss},
     {"idle_35pct", idle_35pct},
     {"short_queue", short_queue},

@@ -172,6 +172,51 @@ void stall__tells_nothing_about_round_trips(void** state) {
   assert_true(t.stats(0).rtt_smoothed > before);
 }
 
+// Of ten packets the second is named; the first goes out again, and arrives. The ack that says so
+// is of a full data packet, with no room to name others that have come.
+wire::PacketHeader acked_without_room(TwoHosts& t) {
+  wire::PacketHeader ack = ten_packets_out(t);
+  t.lose_all(0);
+  t.pass(microseconds(50), false);
+  t.arrive(1, encoded(ack, {{1, 1}}));
+  t.pass(microseconds(200), false);
+  assert_int_equal(t.poll(0), 1);
+  ack.echo = header_of(t.hosts[0]->wire[0]).timestamp;
+  assert_int_equal(t.stats(0).retransmitted_packets, 1);
+  t.now = t.now + microseconds(100);
+  ack.ack += 2;
+  wire::PacketHeader data = ack;
+  data.type = PacketType::kData;
+  data.flags = wire::kFlagFirst | wire::kFlagLast;
+  data.payload_length = 1;
+  data.extra = 7;
+  Bytes bytes = encoded(data);
+  bytes.push_back(1);
+  assert_true(t.arrive(1, bytes) == PacketVerdict::kAccepted);
+  return ack;
+}
+
+void ranges__without_room_for_them_nothing_is_judged(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const wire::PacketHeader ack = acked_without_room(t);
+  t.poll(0);
+  assert_int_equal(t.stats(0).retransmitted_packets, 1);
+  assert_int_equal(t.stats(0).packets_in_flight, 8);
+  t.arrive(1, encoded(ack, {{1, 7}}));
+  t.poll(0);
+  assert_int_equal(t.stats(0).retransmitted_packets, 2);
+  assert_int_equal(t.stats(0).packets_in_flight, 1);
+}
+
+// What the ack without room proved is not forgotten: the next one names nothing, so nothing came.
+void ranges__an_ack_that_names_nothing_new_is_judged_by(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const wire::PacketHeader ack = acked_without_room(t);
+  t.arrive(1, encoded(ack));
+  t.poll(0);
+  assert_int_equal(t.stats(0).retransmitted_packets, 9);
+}
+
 }  // namespace
 
 int main() {
@@ -182,6 +227,8 @@ int main() {
       MN_CONNECTED_TEST(hostile__acks_for_nothing_are_refused),
       MN_CONNECTED_TEST(hostile__reneging_is_refused),
       MN_CONNECTED_TEST(hostile__any_combination_of_acks),
+      MN_CONNECTED_TEST(ranges__without_room_for_them_nothing_is_judged),
+      MN_CONNECTED_TEST(ranges__an_ack_that_names_nothing_new_is_judged_by),
       MN_CONNECTED_TEST(stall__tells_nothing_about_round_trips),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -142,6 +142,37 @@ void sack__never_makes_a_packet_too_long(void** state) {
   assert_true(told);
 }
 
+// Once: what leaves behind that ack says that it has no room, and how many it would name.
+void sack__goes_before_data_without_room(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  for (int i = 0; i < 4; i++) t.send(0, TwoHosts::message(1440, 1));
+  t.poll(0);
+  const std::deque<Bytes> wire = t.hosts[0]->wire;
+  t.lose_all(0);
+  for (size_t i : {1, 3}) t.arrive(0, wire[i]);
+  for (int i = 0; i < 3; i++) t.send(1, TwoHosts::message(1440, 1));
+  assert_int_equal(t.poll(1), 4);
+  const wire::PacketHeader ack = header_of(t.hosts[1]->wire[0]);
+  assert_true(ack.type == PacketType::kAck);
+  assert_int_equal(ack.sack_count, 2);
+  assert_int_equal(ack.extra, 0);
+  for (size_t i = 1; i < 4; i++) {
+    const wire::PacketHeader data = header_of(t.hosts[1]->wire[i]);
+    assert_true(data.type == PacketType::kData);
+    assert_int_equal(data.sack_count, 0);
+    assert_int_equal(data.extra, 2);
+  }
+  // Whole again: the ack goes with the data.
+  t.lose_all(1);
+  for (size_t i : {0, 2}) t.arrive(0, wire[i]);
+  t.send(1, TwoHosts::message(1440, 1));
+  assert_int_equal(t.poll(1), 1);
+  const wire::PacketHeader data = header_of(t.hosts[1]->wire[0]);
+  assert_true(data.type == PacketType::kData);
+  assert_int_equal(data.extra, 0);
+  assert_int_equal(data.ack, header_of(wire[0]).sequence + 4);
+}
+
 }  // namespace
 
 int main() {
@@ -152,6 +183,7 @@ int main() {
       MN_HOSTS_TEST(turns__who_was_quiet_comes_first_once),
       MN_CONNECTED_TEST(view__only_what_is_used_is_written),
       MN_CONNECTED_TEST(sack__never_makes_a_packet_too_long),
+      MN_CONNECTED_TEST(sack__goes_before_data_without_room),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
