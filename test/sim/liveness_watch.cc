@@ -91,6 +91,7 @@ void LivenessWatch::on_received(int host, Instant now, const FourTuple& tuple,
     end.close_came = true;
     end.close_sequence = header.sequence;
   }
+  if (static_cast<int32_t>(header.ack - end.peer_ack) >= 0) end.may_send = header.window > 0;
   if (static_cast<int32_t>(header.ack - end.peer_ack) > 0) {
     end.peer_ack = header.ack;
     end.peer_ack_since = now;
@@ -127,11 +128,11 @@ void LivenessWatch::check_given_up(int host, Instant now, const FourTuple& tuple
   SIM_CHECK(end.missing_came == 0, "host %d gave port %u up for a packet that came %u times", host,
             tuple.local_port, end.missing_came);
   // Who has taken the peer's close sends nothing any more but acknowledgements of it.
-  const bool peer_is_over =
-      peer.gone || (peer.close_came && peer.ack == peer.close_sequence + 1);
+  const bool peer_is_over = peer.gone || (peer.close_came && peer.ack == peer.close_sequence + 1);
   // Until this end's ack came through, it knew nothing of what is missing.
   const bool just_told = now - peer.peer_ack_since < kAnswerMax;
-  SIM_CHECK(peer_is_over || just_told || peer.peer_ack != end.ack || peer.peer_missing_sent > 1,
+  SIM_CHECK(peer_is_over || just_told || !peer.may_send || peer.peer_ack != end.ack ||
+                peer.peer_missing_sent > 1,
             "host %d did not send on port %u what the other one was missing", 1 - host,
             tuple.remote_port);
 }

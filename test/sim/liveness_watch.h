@@ -48,6 +48,7 @@ class LivenessWatch {
     uint32_t peer_ack = 0;
     Instant peer_ack_since{};
     uint32_t peer_missing_sent = 0;
+    bool may_send = true;  // the peer has room, as far as this end was told
   };
   End& end_of(int host, const FourTuple& tuple) { return ends_[host][tuple]; }
 

@@ -304,6 +304,27 @@ void hole_told_late(uint64_t seed, FILE* trace) {
   }
 }
 
+// A flow with a hole and a closed window: that the window is open again gets lost on a network that
+// dies, so that the sender may not send what is missing.
+void hole_and_no_room(uint64_t seed, FILE* trace) {
+  for (uint64_t i = 0; i < 50; i++) {
+    Profile profile = plain_profile(seed + i);
+    profile.opens[0] = profile.opens[1] = 2;
+    profile.plan = send_plan(100, 1400, true);
+    profile.appetite[0] = {{.gap = microseconds(40)}};
+    profile.shape[0].rx_buffers = 32;
+    for (LinkConfig& link : profile.link) {
+      link.delay = microseconds(60);
+      link.loss = 0.05;
+    }
+    const Duration at = microseconds(600 + 17 * static_cast<int64_t>(i));
+    for (int d = 0; d < 2; d++) cut(&profile, d, at, seconds(7));
+    profile.timeouts_allowed = true;
+    profile.run_min = seconds(8);
+    run_profile(profile, trace);
+  }
+}
+
 // Large messages both ways, as fast as the NICs take them: packets are full, so the acks that they
 // carry have no room for ranges, and what has arrived must not be taken for lost because of that.
 void loss_both_ways(uint64_t seed, FILE* trace) {
@@ -360,6 +381,7 @@ constexpr Scenario kScenarios[] = {
     {"short_queue", short_queue},
     {"hole_then_restart", hole_then_restart},
     {"hole_told_late", hole_told_late},
+    {"hole_and_no_room", hole_and_no_room},
 };
 
 }  // namespace
