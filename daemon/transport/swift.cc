@@ -9,11 +9,13 @@ namespace mn::transport {
 
 namespace {
 
-// Below it a flow hears of the network too seldom to find back: a path that jitters by more than the
-// target would keep it there. The paper goes down to 0.001, for incast that a tenth still serves.
+// Below it a flow hears of the network too seldom to find back: a path that jitters by more than
+// the target would keep it there. The paper goes down to 0.001, for incast that a tenth still
+// serves.
 constexpr float kWindowMin = 0.1F;
-constexpr float kWindowFirst = 10;       // RFC 6928
-constexpr float kIncrease = 1;           // packets per round trip
+constexpr Duration kSilenceMax = milliseconds(10);  // between packets; a round trip if that is more
+constexpr float kWindowFirst = 10;                  // RFC 6928
+constexpr float kIncrease = 1;                      // packets per round trip
 constexpr float kIncreaseShare = 0.25F;  // of a window of few packets, at most, per round trip
 // Of the window in an epoch, where growing was found to lose packets.
 constexpr float kIncreasePoliced = 1.0F / 128;
@@ -47,7 +49,6 @@ constexpr float kRandomWindow = 0.25F;
 constexpr float kRandomWindowMin = 3;  // packets: the losses of fewer are those of other flows
 constexpr float kProbeMax = 0.006F;    // lost, and the window grows all the same
 constexpr uint32_t kLossFew = 4;       // says nothing about a share
-constexpr uint8_t kLossRecent = 8;     // round trips
 constexpr uint32_t kLossEpoch = 256;
 constexpr uint32_t kHoldFor = 160;  // packets delivered for each lost
 constexpr uint32_t kHoldMax = 8192;
@@ -146,7 +147,7 @@ bool Swift::end_round(const AckSample& sample, const RttEstimator& rtt) {
     samples_ = 0;
     return false;
   }
-  loss_recent_ = lost_ > 0 ? kLossRecent : static_cast<uint8_t>(loss_recent_ - (loss_recent_ > 0));
+  if (loss_recent_ > 0) loss_recent_--;
   aim(rtt);
   // Fractions of packets count: 1.5 is one packet in every other round trip, and two in the rest.
   dither_ += 0.382F;
@@ -161,6 +162,9 @@ bool Swift::end_round(const AckSample& sample, const RttEstimator& rtt) {
     round_min_ns_ = UINT32_MAX;
     samples_ = 0;
   }
+  // Where a round trip is long, less than a packet in each would be next to nothing.
+  const float packets = static_cast<float>(rtt.smoothed().ns) / static_cast<float>(kSilenceMax.ns);
+  window_ = std::max(window_, std::min(packets, 1.0F));
   peer_time_ = sample.peer_time;
   aim(rtt);
   return true;
@@ -171,8 +175,8 @@ void Swift::judge_delay(const AckSample& sample) {
   if (round_min_ns_ > target_ns_ && target_ns_ != 0) {
     const auto delay = static_cast<float>(round_min_ns_);
     const float excess = (delay - static_cast<float>(target_ns_)) / delay;
-    // Below one packet only while losses count, judged or not: the delay of a window of one may
-    // well be that of hosts, and then a smaller one would not shorten it.
+    // Below one packet only while packets are lost, too: the delay of a window of one may well be
+    // that of hosts, and then a smaller one would not shorten it.
     const float least = loss_recent_ > 0 ? kWindowMin : std::min(window_, 1.0F);
     window_ = std::max(window_ * (1 - std::min(kBeta * excess, kDecreaseMax)), least);
     hold_ = std::min(hold_, hold_max());

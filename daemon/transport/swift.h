@@ -45,6 +45,7 @@ class Swift {
       ripe_ = false;
     }
     lost_ += lost_packets;
+    loss_recent_ = kLossRecent;
   }
   Instant reduced_at() const { return reduced_at_; }
   // The n-th retransmission timeout in a row.
@@ -56,6 +57,8 @@ class Swift {
   float dither() const { return dither_; }
 
  private:
+  static constexpr uint8_t kLossRecent = 8;  // round trips
+
   bool end_round(const AckSample& sample, const RttEstimator& rtt);
   void grow(uint32_t acked);
   void shrink(float factor);
@@ -99,7 +102,7 @@ class Swift {
   uint8_t draining_ = 0;     // round trips left
   uint8_t full_rounds_ = 0;  // since the queue was short last
   uint8_t lossy_ = 0;        // > 0: more was lost than is tolerated, not long ago
-  uint8_t loss_recent_ = 0;  // > 0: losses that are not judged yet, or were a few round trips ago
+  uint8_t loss_recent_ = 0;  // > 0: something was taken for lost in the last round trips
   bool slow_start_ : 1 = true;
   bool policed_ : 1 = false;   // lossy, and there was no queue
   bool ripe_ : 1 = false;      // losses may be judged

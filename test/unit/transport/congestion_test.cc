@@ -192,6 +192,32 @@ void swift__below_one_packet_only_while_packets_are_lost(void**) {
   const float grown = swift.window();
   for (int i = 0; i < 20; i++) round(kFull * 4, 0);
   assert_true(swift.window() >= grown);
+  // One loss, too few to be judged before 256 packets have passed.
+  round(kFull * 4, 1);
+  int rounds = 9;
+  for (int i = 0; i < rounds; i++) round(kFull * 4, 0);
+  for (; swift.window() < grown; rounds++) round(kEmpty, 0);
+  assert_true(rounds < 40);
+  for (int i = 0; i < 20; i++) round(kFull * 4, 0);
+  assert_true(swift.window() >= grown);
+}
+
+// Each round trip of 10 ms or more carries a packet, whatever is lost.
+void swift__long_round_trips_carry_a_packet(void**) {
+  for (const Duration delay : {milliseconds(5), milliseconds(10), milliseconds(40)}) {
+    Swift swift;
+    RttEstimator rtt;
+    Instant now{1'000'000'000};
+    swift.start(now, kMax);
+    for (int i = 0; i < 400; i++) {
+      swift.on_loss(2);
+      now = now + delay;
+      rtt.on_sample(now, delay);
+      swift.on_ack({.now = now, .acked_packets = 1, .rtt = delay, .filled = true}, rtt);
+    }
+    const float least = delay < milliseconds(10) ? 0.5F : 1.0F;
+    assert_true(swift.window() > least - 0.01F && swift.window() < least + 0.2F);
+  }
 }
 
 void swift__a_host_that_is_behind_is_given_less(void**) {
@@ -323,6 +349,7 @@ int main() {
       cmocka_unit_test(swift__spurious_timeout_is_undone),
       cmocka_unit_test(swift__below_one_packet_is_a_pause),
       cmocka_unit_test(swift__below_one_packet_only_while_packets_are_lost),
+      cmocka_unit_test(swift__long_round_trips_carry_a_packet),
       cmocka_unit_test(swift__a_host_that_is_behind_is_given_less),
       cmocka_unit_test(cubic__shrinks_by_three_tenths_once_a_round_trip),
       cmocka_unit_test(cubic__returns_to_the_peak),
