@@ -60,8 +60,8 @@ void adopt_options(Core& core, Instant now, Flow& flow, const wire::Packet& pack
   flow.rx_next = flow.rx_end = {options.first_sequence};
   flow.rx_limit = flow.rx_next + core.config.window_packets_max;
   flow.tx_limit = flow.tx_first + std::min<uint32_t>(options.window, kWindowMax);
-  flow.limit_timestamp = packet.header.timestamp;
-  note_echo(flow, now, packet.header);
+  flow.limit_timestamp = flow.echo = packet.header.timestamp;
+  flow.echo_at = now;
 }
 
 void become_established(Core& core, Instant now, Flow& flow) {

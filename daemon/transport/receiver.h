@@ -12,6 +12,8 @@
 
 namespace mn::transport {
 
+constexpr Duration kEchoValid = seconds(1);
+
 // kData and kClose of an established flow. The flow has ended afterwards if the peer's close came
 // in order, or the peer broke the protocol.
 PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
@@ -19,8 +21,12 @@ PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& p
 // kPart of an established flow, and what comes whole after parts of it.
 PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& packet);
 
-// The packet asks for an ack, and its timestamp is the one to echo.
+// The packet asks for an ack, and its timestamp is the one to echo, unless a newer one has come: a
+// copy that was long under way says nothing about the path as it is (RFC 7323 section 4.3).
+// Timestamps wrap after 137 s, so what came a while ago is no measure of new and old.
 inline void note_echo(Flow& flow, Instant now, const wire::PacketHeader& header) {
+  const bool is_older = static_cast<int32_t>(header.timestamp - flow.echo) < 0;
+  if (__builtin_expect(is_older, 0) && now - flow.echo_at < kEchoValid) return;
   flow.echo = header.timestamp;
   flow.echo_at = now;
 }

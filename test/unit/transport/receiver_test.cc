@@ -111,6 +111,33 @@ void ack__at_once_after_sixteen(void** state) {
   assert_int_equal(t.poll(1), 1);
 }
 
+// A copy that comes late would else make a round trip of the time that it was under way.
+void ack__echoes_the_newest(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const auto next = [&t](uint8_t seed) {
+    t.send(0, TwoHosts::message(10, seed));
+    t.poll(0);
+    const Bytes bytes = t.hosts[0]->wire.front();
+    t.deliver_all(0);
+    return bytes;
+  };
+  const auto echo = [&t] {
+    assert_int_equal(t.poll(1), 1);
+    const uint32_t value = header_of(t.hosts[1]->wire.back()).echo;
+    t.deliver_all(1);
+    return value;
+  };
+  const Bytes old = next(1);
+  t.pass(milliseconds(900));
+  const Bytes newest = next(2);
+  t.arrive(0, old);
+  assert_int_equal(echo(), header_of(newest).timestamp);
+  // After a while nothing is known of what is newer: timestamps wrap.
+  t.now = t.now + milliseconds(1001);
+  t.arrive(0, old);
+  assert_int_equal(echo(), header_of(old).timestamp);
+}
+
 void window__follows_the_free_buffers(void** state) {
   TwoHosts& t = *two_hosts(state);
   for (auto& h : t.hosts) {
@@ -344,6 +371,7 @@ int main() {
       MN_CONNECTED_TEST(ack__delayed_then_sent),
       MN_CONNECTED_TEST(ack__rides_on_data),
       MN_CONNECTED_TEST(ack__at_once_after_sixteen),
+      MN_CONNECTED_TEST(ack__echoes_the_newest),
       MN_HOSTS_TEST(window__follows_the_free_buffers),
       MN_HOSTS_TEST(pool__early_packets_leave_room_for_holes),
       MN_HOSTS_TEST(pool__tiny_ones_make_progress),
