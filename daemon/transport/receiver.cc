@@ -235,6 +235,9 @@ static PacketVerdict take_piece(Core& core, Instant now, Flow& flow, const Piece
   }
   const uint32_t known = flow.rx_part - piece.begin;  // 0 of a bundle
   const auto payload = piece.payload.subspan(known);
+  // The window counts packets, and one may come in any number of parts: these leave the other flows
+  // something to fill their holes with, but take of the quarter that goes to and fro (on_early).
+  if (flow.store->rx_free() <= flow.store->rx_capacity() / 8) return PacketVerdict::kNoBuffer;
   const BufferIndex buffer = flow.store->rx_put(payload);
   if (buffer == kNoBuffer) return PacketVerdict::kNoBuffer;
   const uint32_t not_first = known > 0 ? ~uint32_t{ipc::kFirstSegment} : ~uint32_t{0};

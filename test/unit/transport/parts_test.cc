@@ -137,7 +137,10 @@ void part__bundle_without_buffers(void** state) {
   const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
   craft(&t, {.flags = whole | wire::kFlagMore}, {1});
   std::vector<transport::BufferIndex> taken;
-  while (t.hosts[1]->store.rx_free() > 1) taken.push_back(t.hosts[1]->store.rx_put(Bytes{7}));
+  const uint32_t reserve = t.hosts[1]->store.rx_capacity() / 8;
+  while (t.hosts[1]->store.rx_free() > reserve + 1) {
+    taken.push_back(t.hosts[1]->store.rx_put(Bytes{7}));
+  }
   const Bytes rest = bundle_of({{1}, {2, 2}, {3, 3, 3}});
   const Crafted all{.type = PacketType::kData, .flags = whole, .message_count = 3};
   assert_true(craft(&t, all, rest) == PacketVerdict::kNoBuffer);
@@ -146,6 +149,24 @@ void part__bundle_without_buffers(void** state) {
   t.read_all();
   assert_int_equal(t.hosts[1]->messages.size(), 3);
   assert_true(t.hosts[1]->messages[2] == (Bytes{3, 3, 3}));
+}
+
+// The window counts packets: what comes in many parts takes no more than their share either.
+void part__leaves_a_reserve(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const auto& store = t.hosts[1]->store;
+  const uint32_t reserve = store.rx_capacity() / 8;
+  assert_true(reserve > 0);
+  uint16_t came = 0;
+  const auto next = [&] {
+    const auto flags = static_cast<uint8_t>(wire::kFlagMore | (came == 0 ? wire::kFlagFirst : 0));
+    return craft(&t, {.flags = flags, .extra = came}, {1});
+  };
+  while (next() == PacketVerdict::kAccepted) came++;
+  assert_true(next() == PacketVerdict::kNoBuffer);
+  assert_int_equal(store.rx_free(), reserve);
+  t.read_all();
+  assert_true(next() == PacketVerdict::kAccepted);
 }
 
 // Each part is answered with how far they have come, whatever else there is to say.
@@ -222,6 +243,7 @@ int main() {
       MN_CRAFTING_TEST(part__of_a_bundle),
       MN_CRAFTING_TEST(part__bundles_that_overlap),
       MN_CRAFTING_TEST(part__bundle_without_buffers),
+      MN_CRAFTING_TEST(part__leaves_a_reserve),
       MN_CRAFTING_TEST(part__is_answered),
       MN_CRAFTING_TEST(part__then_a_close_in_its_place),
       MN_CRAFTING_TEST(part__after_the_close),
