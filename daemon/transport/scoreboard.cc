@@ -18,10 +18,10 @@ constexpr uint16_t kEchoDelayUnknown = UINT16_MAX;
 constexpr Duration kRttSane = seconds(60);
 constexpr uint8_t kReorderStepsMax = 16;
 
-// All that has come, or as much as fits into any packet.
+// All that has come, or as much as fits into any packet. Of a part without ranges nobody knows.
 bool names_what_came(const wire::PacketHeader& header) {
-  return header.extra == 0 || header.type == wire::PacketType::kAck ||
-         header.type == wire::PacketType::kPart;
+  if (header.type == wire::PacketType::kPart) return header.sack_count > 0;
+  return header.extra == 0 || header.type == wire::PacketType::kAck;
 }
 
 struct Progress {

@@ -173,8 +173,8 @@ void stall__tells_nothing_about_round_trips(void** state) {
 }
 
 // Of ten packets the second is named; the first goes out again, and arrives. The ack that says so
-// is of a full data packet, with no room to name others that have come.
-wire::PacketHeader acked_without_room(TwoHosts& t) {
+// is of a full data packet or part, with no room to name others that have come.
+wire::PacketHeader acked_without_room(TwoHosts& t, PacketType type) {
   wire::PacketHeader ack = ten_packets_out(t);
   t.lose_all(0);
   t.pass(microseconds(50), false);
@@ -186,19 +186,18 @@ wire::PacketHeader acked_without_room(TwoHosts& t) {
   t.now = t.now + microseconds(100);
   ack.ack += 2;
   wire::PacketHeader data = ack;
-  data.type = PacketType::kData;
+  data.type = type;
   data.flags = wire::kFlagFirst | wire::kFlagLast;
   data.payload_length = 1;
-  data.extra = 7;
+  data.extra = type == PacketType::kData ? 7 : 0;
   Bytes bytes = encoded(data);
   bytes.push_back(1);
   assert_true(t.arrive(1, bytes) == PacketVerdict::kAccepted);
   return ack;
 }
 
-void ranges__without_room_for_them_nothing_is_judged(void** state) {
-  TwoHosts& t = *two_hosts(state);
-  const wire::PacketHeader ack = acked_without_room(t);
+void expect_no_judgement(TwoHosts& t, PacketType type) {
+  const wire::PacketHeader ack = acked_without_room(t, type);
   t.poll(0);
   assert_int_equal(t.stats(0).retransmitted_packets, 1);
   assert_int_equal(t.stats(0).packets_in_flight, 8);
@@ -208,10 +207,19 @@ void ranges__without_room_for_them_nothing_is_judged(void** state) {
   assert_int_equal(t.stats(0).packets_in_flight, 1);
 }
 
+void ranges__without_room_for_them_nothing_is_judged(void** state) {
+  expect_no_judgement(*two_hosts(state), PacketType::kData);
+}
+
+// `extra` of a part says something else.
+void ranges__of_a_part_without_them_nothing_is_judged(void** state) {
+  expect_no_judgement(*two_hosts(state), PacketType::kPart);
+}
+
 // What the ack without room proved is not forgotten: the next one names nothing, so nothing came.
 void ranges__an_ack_that_names_nothing_new_is_judged_by(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const wire::PacketHeader ack = acked_without_room(t);
+  const wire::PacketHeader ack = acked_without_room(t, PacketType::kData);
   t.arrive(1, encoded(ack));
   t.poll(0);
   assert_int_equal(t.stats(0).retransmitted_packets, 9);
@@ -228,6 +236,7 @@ int main() {
       MN_CONNECTED_TEST(hostile__reneging_is_refused),
       MN_CONNECTED_TEST(hostile__any_combination_of_acks),
       MN_CONNECTED_TEST(ranges__without_room_for_them_nothing_is_judged),
+      MN_CONNECTED_TEST(ranges__of_a_part_without_them_nothing_is_judged),
       MN_CONNECTED_TEST(ranges__an_ack_that_names_nothing_new_is_judged_by),
       MN_CONNECTED_TEST(stall__tells_nothing_about_round_trips),
   };
