@@ -141,20 +141,20 @@ Result<EalSettings> plan_eal(const NicSystemSettings& wanted,
     return needed;
   };
   const uint64_t free_bytes = wanted.hugepages == Hugepages::kNo ? 0 : free_hugepage_bytes();
-  const uint64_t huge_bytes = memory_for(true);
+  const uint64_t huge_bytes = std::max(memory_for(true), wanted.memory_bytes);
   eal.use_hugepages = wanted.hugepages != Hugepages::kNo && free_bytes >= huge_bytes;
-  const uint64_t needed = memory_for(eal.use_hugepages);
-  if (wanted.memory_bytes != 0 && wanted.memory_bytes < needed) {
-    return Error{"memory = " + megabytes(wanted.memory_bytes) + " is too little: the NICs need " +
-                 megabytes(needed)};
-  }
-  eal.memory_bytes = std::max(needed, wanted.memory_bytes);
   if (wanted.hugepages == Hugepages::kYes && !eal.use_hugepages) {
     return Error{
         "hugepages = yes, but of the " + megabytes(huge_bytes) + " needed only " +
         std::to_string(free_bytes >> 20) +
         " MiB are free; reserve some (sysctl vm.nr_hugepages=512) or set hugepages = auto"};
   }
+  const uint64_t needed = memory_for(eal.use_hugepages);
+  if (wanted.memory_bytes != 0 && wanted.memory_bytes < needed) {
+    return Error{"memory = " + megabytes(wanted.memory_bytes) + " is too little: the NICs need " +
+                 megabytes(needed) + (eal.use_hugepages ? "" : " on ordinary pages")};
+  }
+  eal.memory_bytes = std::max(needed, wanted.memory_bytes);
   if (wanted.hugepages == Hugepages::kAuto && !eal.use_hugepages) {
     warnings->push_back("no " + megabytes(huge_bytes) +
                         " of free hugepages: running on ordinary pages, which is slower (sysctl "
