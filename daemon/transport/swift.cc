@@ -303,6 +303,9 @@ void Swift::aim(const RttEstimator& rtt) {
   const auto queue = static_cast<float>(std::max(queue_wanted(base_ns_), noise_ns(rtt)));
   constexpr float kAtMin = 3.1622777F;  // 1 / sqrt(kScaleWindowMin)
   constexpr float kAtMax = 0.125F;      // 1 / sqrt(kScaleWindowMax)
+  static_assert(kAtMax * kAtMax * kScaleWindowMax == 1);
+  static_assert(kAtMin * kAtMin * kScaleWindowMin > 0.99999F &&
+                kAtMin * kAtMin * kScaleWindowMin < 1.00001F);
   const float scale = (1 / square_root(window_) - kAtMax) / (kAtMin - kAtMax);
   const float scaled = std::clamp(scale, 0.0F, 1.0F) * kScaleRange * queue;
   target_ns_ = clamped(int64_t{base_ns_} + static_cast<int64_t>(queue + scaled));
