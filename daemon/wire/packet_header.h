@@ -21,8 +21,8 @@
 //   29     1    sack_count: ranges that follow the header, 4 bytes each
 //   30     2    extra: kPart: where in the bytes of the messages of packet `sequence` this payload
 //               begins; kAck with kFlagMore: how many of those bytes of packet `ack` have come;
-//               other kAck: payload bytes of a kProbe that came, 0: none; kData, kProbe:
-//               packets beyond `ack` that came and for whose ranges there was no room. In others
+//               other kAck: payload bytes of a kProbe that came, 0: none; kData, kClose,
+//               kProbe: packets beyond `ack` that came and for whose ranges there was no room. In others
 //               reserved: 0 when sent, ignored when received (room for an authentication key
 //               index; the tag itself would be a trailer)
 #pragma once

@@ -29,6 +29,7 @@ local OPTIONS = {
 -- ---- End of what is compared.
 
 local OPEN, OPEN_ACK, DATA, ACK, CLOSE, RESET, PROBE, PART = 1, 2, 3, 4, 5, 6, 7, 8
+local NAMES_LESS = {[DATA] = true, [CLOSE] = true, [PROBE] = true} -- than came, by so many
 local WRAP = 4294967296
 local ECHO_DELAY_MAX = 65535 -- stands for "longer"
 
@@ -447,8 +448,13 @@ local function summary(h, fact, sequence, ack)
     text = text .. string.format(" Len=%d", h.payload_length)
   end
   if h.type == PART then text = text .. string.format(" From=%d", h.extra) end
-  if h.type == ACK and h.extra > 0 then text = text .. string.format(" Probe=%d", h.extra) end
-  if h.type == DATA and h.extra > 0 then text = text .. string.format(" Unnamed=%d", h.extra) end
+  if h.type == ACK and h.extra > 0 then
+    local came = has_flag(h.flags, FLAGS.More) and " Came=%d" or " Probe=%d"
+    text = text .. string.format(came, h.extra)
+  end
+  if NAMES_LESS[h.type] and h.extra > 0 then
+    text = text .. string.format(" Unnamed=%d", h.extra)
+  end
   if h.message_count > 0 then text = text .. string.format(" Messages=%d", h.message_count) end
   if h.sack_count > 0 then text = text .. string.format(" SACK=%d", h.sack_count) end
   if fact.retransmission_of then text = text .. " [Retransmission]" end
@@ -476,7 +482,7 @@ local function show_header(buffer, tree, h, sequence, ack)
   add_range(tree, f.sack_count, buffer, HEADER.sack_count)
   local came = has_flag(h.flags, FLAGS.More) and f.parts_came or f.probe_came
   local extra = h.type == PART and f.part_from or h.type == ACK and h.extra > 0 and came or
-    h.type == DATA and h.extra > 0 and f.unnamed or f.reserved
+    NAMES_LESS[h.type] and h.extra > 0 and f.unnamed or f.reserved
   add_range(tree, extra, buffer, HEADER.extra)
 end
 
@@ -516,7 +522,7 @@ end
 machnet:register_heuristic("udp", function(buffer, pinfo, root)
   local h = read_header(buffer)
   if not h or fault_of(buffer, h) then return false end
-  if h.extra ~= 0 and h.type ~= PART and h.type ~= ACK and h.type ~= DATA and h.type ~= PROBE then
+  if h.extra ~= 0 and h.type ~= PART and h.type ~= ACK and not NAMES_LESS[h.type] then
     return false
   end
   pinfo.conversation = machnet -- so that damaged packets of this flow are shown as such
