@@ -22,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     MN_ASSERT(is_given == (nic.address != 0) && nic.prefix_length <= 32);
     MN_ASSERT(is_given == (nic.prefix_length != 0));
     MN_ASSERT((nic.gateway_source == mn::config::GatewaySource::kGiven) == (nic.gateway != 0));
-    MN_ASSERT(!nic.mode.empty() && nic.engines == 1);
+    MN_ASSERT(!nic.mode.empty());
+    MN_ASSERT(nic.engines >= 1 && nic.engines <= mn::config::kEnginesMax);
     MN_ASSERT(nic.mtu == 0 || (nic.mtu >= mn::kMtuMin && nic.mtu <= mn::kMtuMax));
   }
   return 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Two transports against each other and against whoever writes into their wires. The input is a
-// program: requests, time, packets delivered, lost, repeated, changed in any field, or made up.
-// After each step every invariant of both must hold; an honest peer's flow may end, but nothing
-// aborts and no buffer is lost.
+// program: how large packets may be, then requests, time, packets delivered, lost, repeated,
+// changed in any field, or made up, and wires that take only small ones. After each step every
+// invariant of both must hold; an honest peer's flow may end, but nothing aborts and no buffer is
+// lost.
 #include <stdint.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ namespace {
 
 constexpr size_t kStepsMax = 600;
 constexpr size_t kWireMax = 64;
+constexpr uint16_t kMss[] = {200, 1440, 8940, 600};
 
 class Input {
  public:
@@ -44,12 +46,12 @@ struct Sent {
   std::vector<uint8_t> bytes;
 };
 
-transport::TransportConfig config_of(uint64_t seed) {
+transport::TransportConfig config_of(uint64_t seed, uint16_t mss) {
   transport::TransportConfig c;
   c.flows_max = 6;
   c.listeners_max = 4;
   c.half_open_max = 3;
-  c.mss = 200;
+  c.mss = mss;
   c.window_packets_max = 100;
   c.seed = seed;
   return c;
@@ -57,13 +59,16 @@ transport::TransportConfig config_of(uint64_t seed) {
 
 class Host {
  public:
-  explicit Host(uint64_t seed)
-      : store({.tx_buffers = 24, .rx_buffers = 12, .buffer_size = 256, .flow_slots = 5}),
-        transport(config_of(seed)) {}
+  Host(uint64_t seed, uint16_t mss)
+      : mss(mss),
+        store({.tx_buffers = 24, .rx_buffers = 12, .buffer_size = mss + 56u, .flow_slots = 5}),
+        transport(config_of(seed, mss)) {}
 
+  const uint16_t mss;
   test::ArrayStore store;
   transport::Transport transport;
   std::deque<Sent> wire;
+  size_t wire_takes = SIZE_MAX;   // bytes of a packet; larger ones are lost
   std::vector<FlowHandle> flows;  // opened or accepted, perhaps over
   std::vector<transport::FlowRef> ended;
 
@@ -93,8 +98,10 @@ class Host {
 
 class Model {
  public:
-  Model() : view_(std::make_unique<transport::TransmitView>()) {
-    for (int i = 0; i < 2; i++) hosts_[i] = std::make_unique<Host>(static_cast<uint64_t>(i) + 1);
+  explicit Model(uint8_t shape) : view_(std::make_unique<transport::TransmitView>()) {
+    for (unsigned i = 0; i < 2; i++) {
+      hosts_[i] = std::make_unique<Host>(i + 1, kMss[shape >> 2 * i & 3]);
+    }
   }
 
   void step(Input& in) {
@@ -141,6 +148,9 @@ class Model {
         break;
       case 13:
         swap(side, in.byte());
+        break;
+      case 14:
+        hosts_[side]->wire_takes = wire::kHeaderSize + size_t{in.byte()} * 40;
         break;
       default:
         settle(side, in.byte());
@@ -202,7 +212,8 @@ class Model {
     const auto buffer = h.store.tx_alloc();
     if (buffer == transport::kNoBuffer) return;
     h.store.tx_submitted(buffer);
-    const auto length = static_cast<uint16_t>((n & 7) == 0 ? 256 : 1 + (n >> 2));
+    const auto most = static_cast<uint16_t>(h.store.tx_bytes(buffer).size());
+    const auto length = static_cast<uint16_t>((n & 7) == 0 ? most : 1 + (n >> 2) * (most / 256));
     if (h.transport.send(now_, h.pick(in.byte()), buffer, length, (n & 1) != 0) !=
         transport::RequestStatus::kOk) {
       h.store.tx_refused(buffer);
@@ -251,8 +262,9 @@ class Model {
                           v.pieces[p].data + v.pieces[p].length);
         sent.bytes.insert(sent.bytes.end(), v.pieces[p].pad, 0);
       }
-      MN_ASSERT(sent.bytes.size() <= wire::kHeaderSize + 200);
-      if (h.wire.size() < kWireMax) h.wire.push_back(std::move(sent));
+      MN_ASSERT(sent.bytes.size() <= wire::kHeaderSize + h.mss);
+      if (sent.bytes.size() <= h.wire_takes && h.wire.size() < kWireMax)
+        h.wire.push_back(std::move(sent));
     }
     events(h);
   }
@@ -309,7 +321,7 @@ class Model {
     wire::PacketHeader h = packet.header;
     const uint8_t what = in.byte();
     const auto delta = static_cast<int8_t>(in.byte());
-    switch (what % 10) {
+    switch (what % 11) {
       case 0:
         h.type = static_cast<wire::PacketType>(1 + (static_cast<uint8_t>(delta) % 8));
         break;
@@ -337,6 +349,9 @@ class Model {
       case 8:
         h.tag += static_cast<uint32_t>(delta);
         break;
+      case 9:
+        h.extra = static_cast<uint16_t>(h.extra + delta * (1 + (what >> 4)));
+        break;
       default:
         h.window = 0;
         break;
@@ -354,7 +369,8 @@ class Model {
     std::vector<uint8_t> bytes(wire::kHeaderSize + wire::kSackRangeSize * ranges.size());
     wire::encode_packet_header(h, ranges, bytes);
     bytes.insert(bytes.end(), packet.payload.begin(), packet.payload.end());
-    if ((what & 0x80) != 0 && !packet.payload.empty()) {  // options of a handshake, table of a bundle
+    if ((what & 0x80) != 0 &&
+        !packet.payload.empty()) {  // options of a handshake, table of a bundle
       bytes[bytes.size() - packet.payload.size() + in.byte() % packet.payload.size()] = in.byte();
     }
     sent.bytes = std::move(bytes);
@@ -377,7 +393,7 @@ class Model {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input in(data, size);
-  auto model = std::make_unique<Model>();
+  auto model = std::make_unique<Model>(in.byte());
   for (size_t i = 0; i < kStepsMax && !in.empty(); i++) model->step(in);
   model->finish();
   return 0;
