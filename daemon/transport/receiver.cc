@@ -308,6 +308,7 @@ PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& p
           ? take_bundle(core, now, flow, piece)
           : take_piece(core, now, flow, piece, static_cast<uint32_t>(packet.payload.size()));
   if (verdict == PacketVerdict::kMalformed) return verdict;
+  if (verdict == PacketVerdict::kNoBuffer) flow.hole_since = now;  // not the peer's fault
   note_parts_came(flow);
   if (verdict != PacketVerdict::kAccepted || (header.flags & wire::kFlagMore) != 0) return verdict;
   flow.rx_part = 0;

@@ -169,6 +169,32 @@ void part__leaves_a_reserve(void** state) {
   assert_true(next() == PacketVerdict::kAccepted);
 }
 
+// The window says that there is room, and so there is, for whole packets.
+void part__without_buffers_for_long(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, {1});
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = 1}, {3});
+  const auto& store = t.hosts[1]->store;
+  std::vector<transport::BufferIndex> taken;
+  while (store.rx_free() > store.rx_capacity() / 8) {
+    taken.push_back(t.hosts[1]->store.rx_put(Bytes{7}));
+  }
+  const Crafted rest{.flags = wire::kFlagLast, .extra = 1};
+  for (int i = 0; i < 200; i++) {
+    t.now = t.now + milliseconds(100);
+    assert_true(craft(&t, rest, {2}) == PacketVerdict::kNoBuffer);
+    t.hosts[1]->transport.on_deadline(t.now);
+    t.poll(1);
+    assert_true(header_of(t.hosts[1]->wire.back()).window > 0);
+    t.lose_all(1);
+  }
+  for (auto buffer : taken) t.hosts[1]->store.rx_discard(buffer);
+  assert_true(craft(&t, rest, {2}) == PacketVerdict::kAccepted);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->messages.size(), 2);
+}
+
 // Each part is answered with how far they have come, whatever else there is to say.
 void part__is_answered(void** state) {
   TwoHosts& t = *two_hosts(state);
@@ -244,6 +270,7 @@ int main() {
       MN_CRAFTING_TEST(part__bundles_that_overlap),
       MN_CRAFTING_TEST(part__bundle_without_buffers),
       MN_CRAFTING_TEST(part__leaves_a_reserve),
+      MN_CRAFTING_TEST(part__without_buffers_for_long),
       MN_CRAFTING_TEST(part__is_answered),
       MN_CRAFTING_TEST(part__then_a_close_in_its_place),
       MN_CRAFTING_TEST(part__after_the_close),
