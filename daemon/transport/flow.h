@@ -32,9 +32,8 @@ enum class LossTimer : uint8_t { kNone, kReorder, kTailProbe, kRetransmit, kPers
 
 // What is known of the path's MTU (path_mtu.h).
 enum class PathState : uint8_t { kTrusted, kSuspected, kSearching, kReduced };
-// What must go out for it: a padded probe; an ack that says that the peer's has come; one that says
-// how far the parts of rx_next have come.
-enum PathDue : uint8_t { kPaddedDue = 1, kCamePadded = 2, kCamePart = 4 };
+// What must go out for it: a padded probe; an ack that says that the peer's has come.
+enum PathDue : uint8_t { kPaddedDue = 1, kCamePadded = 2 };
 
 // A packet that was sent and is not yet acknowledged cumulatively.
 struct SentPacket {
@@ -44,8 +43,7 @@ struct SentPacket {
     kLast = 2,
     kClose = 4,
     kJudgedLost = 8,
-    kInParts = 16,
-    kPartsCame = 32,  // Flow::tx_part_came of its bytes
+    kPartsCame = 16,  // Flow::tx_part_came of its bytes
   };
 
   int64_t sent_ns;    // the last time

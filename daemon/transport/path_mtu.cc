@@ -185,8 +185,7 @@ static void on_probe_answer(Core& core, Instant now, Flow& flow, uint16_t size) 
 static void on_parts_answer(Core& core, Instant now, Flow& flow, const wire::PacketHeader& header) {
   if (flow.outstanding() == 0 || header.ack != flow.tx_first.value) return;
   SentPacket& packet = sent_packet(core, flow, flow.tx_first);
-  if ((packet.flags & SentPacket::kInParts) == 0 || header.extra >= message_bytes(flow, packet) ||
-      header.extra <= parts_came(flow, packet)) {
+  if (header.extra >= message_bytes(flow, packet) || header.extra <= parts_came(flow, packet)) {
     return;
   }
   packet.flags |= SentPacket::kPartsCame;
@@ -231,12 +230,10 @@ void transmit_part(Core& core, Instant now, Flow& flow, Seqno s, TransmitView* v
   SentPacket& packet = sent_packet(core, flow, s);
   const uint32_t total = message_bytes(flow, packet);
   const uint16_t came = parts_came(flow, packet);
-  if ((packet.flags & SentPacket::kInParts) == 0 || flow.tx_part_of != s || flow.tx_part >= total ||
-      flow.tx_part < came) {
+  if (flow.tx_part_of != s || flow.tx_part >= total || flow.tx_part < came) {
     flow.tx_part_of = s;
     flow.tx_part = came;
   }
-  packet.flags |= SentPacket::kInParts;
   bool begins = false;
   const Cut cut = cut_part(flow, packet, total, view, &begins);
   uint32_t bytes = 0;  // without what aligns a bundle's messages

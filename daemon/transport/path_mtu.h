@@ -31,9 +31,9 @@ inline uint32_t payload_bytes(const SentPacket& packet) {
                               : 0);
 }
 
-// Larger than the path takes now, as far as is known; or the peer may have some of its parts.
+// Larger than the path takes now, as far as is known.
 inline bool needs_parts(const Flow& flow, const SentPacket& packet) {
-  return (packet.flags & SentPacket::kInParts) != 0 || payload_bytes(packet) > flow.mss;
+  return payload_bytes(packet) > flow.mss;
 }
 
 void suspect_path(Core& core, Flow& flow, const SentPacket& packet);

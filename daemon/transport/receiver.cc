@@ -281,18 +281,12 @@ static PacketVerdict take_bundle(Core& core, Instant now, Flow& flow, const Piec
   return verdict;
 }
 
-static void note_parts_came(Flow& flow) {
-  flow.path_due &= static_cast<uint8_t>(~kCamePart);
-  if (flow.rx_part != 0) flow.path_due |= kCamePart;
-}
-
 PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& packet) {
   const wire::PacketHeader& header = packet.header;
   const Seqno s{header.sequence};
   if (packet.payload.size() > flow.rx_mss) return PacketVerdict::kMalformed;
   ask_for_ack(core, flow);
   note_echo(flow, now, header);
-  note_parts_came(flow);
   if (s != flow.rx_next || s - flow.rx_limit >= 0) {
     return before(s, flow.rx_next) ? PacketVerdict::kDuplicate : PacketVerdict::kOutsideWindow;
   }
@@ -309,10 +303,8 @@ PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& p
           : take_piece(core, now, flow, piece, static_cast<uint32_t>(packet.payload.size()));
   if (verdict == PacketVerdict::kMalformed) return verdict;
   if (verdict == PacketVerdict::kNoBuffer) flow.hole_since = now;  // not the peer's fault
-  note_parts_came(flow);
   if (verdict != PacketVerdict::kAccepted || (header.flags & wire::kFlagMore) != 0) return verdict;
   flow.rx_part = 0;
-  note_parts_came(flow);
   flow.rx_packets++;
   ++flow.rx_next;
   deliver_early(core, now, flow);

@@ -49,10 +49,9 @@ void transmit_path(Core& core, Instant now, Flow& flow, TransmitView* view) {
     transmit_padded_probe(core, now, flow, view);
     return;
   }
-  const bool padded = (flow.path_due & kCamePadded) != 0;
-  flow.path_due &= static_cast<uint8_t>(~(padded ? kCamePadded : kCamePart));
-  write_empty(core, now, flow, PacketType::kAck, padded ? 0 : wire::kFlagMore, view);
-  wire::set_extra(padded ? flow.rx_padded : flow.rx_part, view->header);
+  flow.path_due &= static_cast<uint8_t>(~kCamePadded);
+  write_empty(core, now, flow, PacketType::kAck, 0, view);
+  wire::set_extra(flow.rx_padded, view->header);
 }
 
 bool transmit_dead(Core& core, Instant now, Flow& flow, TransmitView* view) {
@@ -69,17 +68,23 @@ bool transmit_dead(Core& core, Instant now, Flow& flow, TransmitView* view) {
   return true;
 }
 
-// While packets wait for those before them, whatever comes makes an ack due (on_early, on_data),
-// and that ack has ranges: full packets have no room for them, and there may be many to send.
-__attribute__((noinline)) bool transmit_ranges(Core& core, Instant now, Flow& flow,
-                                               TransmitView* view) {
+// While packets wait for those before them, or for their own other parts, whatever comes makes an
+// ack due (on_early, on_part, on_data), and that ack says what has come: full packets have no room
+// for ranges, and there may be many to send.
+__attribute__((noinline)) bool transmit_what_came(Core& core, Instant now, Flow& flow,
+                                                  TransmitView* view) {
   if (!flow.ack_now) return false;
-  write_empty(core, now, flow, PacketType::kAck, 0, view);
+  const bool in_parts = flow.rx_part != 0;
+  write_empty(core, now, flow, PacketType::kAck, in_parts ? wire::kFlagMore : 0, view);
+  if (in_parts) wire::set_extra(flow.rx_part, view->header);
   return true;
 }
 
 bool transmit_established(Core& core, Instant now, Flow& flow, TransmitView* view) {
-  if (__builtin_expect(flow.rx_early > 0, 0) && transmit_ranges(core, now, flow, view)) return true;
+  if (__builtin_expect(flow.rx_early > 0 || flow.rx_part != 0, 0) &&
+      transmit_what_came(core, now, flow, view)) {
+    return true;
+  }
   if (__builtin_expect(!flow.lost.empty(), 0) && transmit_lost(core, now, flow, view)) return true;
   if (__builtin_expect(flow.tail_probe_due || flow.path_due != 0, 0)) {
     if (transmit_tail_probe(core, now, flow, view)) return true;

@@ -218,6 +218,85 @@ void part__is_answered(void** state) {
   assert_int_equal(header_of(t.hosts[1]->wire[0]).extra, 0);
 }
 
+// Also while later packets wait: with their ranges.
+void part__has_one_answer(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = 1}, {3});
+  t.poll(1);
+  t.lose_all(1);
+  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, Bytes(100));
+  assert_int_equal(t.poll(1), 1);
+  const wire::PacketHeader answer = header_of(t.hosts[1]->wire[0]);
+  assert_true(answer.type == PacketType::kAck && answer.flags == wire::kFlagMore);
+  assert_int_equal(answer.extra, 100);
+  assert_int_equal(answer.sack_count, 1);
+  assert_int_equal(answer.echo, real.timestamp);
+  t.lose_all(1);
+  t.pass(milliseconds(5), false);
+  assert_int_equal(t.poll(1), 0);
+}
+
+// A hole that parts fill is not one that the peer leaves open, however slowly they come.
+void part__each_keeps_the_flow(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = 1}, {3});
+  const auto after = [&t](Duration pause) {
+    t.now = t.now + pause;
+    t.hosts[1]->transport.on_deadline(t.now);
+    t.take_events(1);
+    t.poll(1);
+    t.lose_all(1);
+    t.read(1);
+  };
+  const Duration patience = TwoHosts::config(1).dead_timeout;
+  for (uint16_t i = 0; i < 4; i++) {
+    const auto flags = static_cast<uint8_t>(wire::kFlagMore | (i == 0 ? wire::kFlagFirst : 0));
+    assert_true(craft(&t, {.flags = flags, .extra = i}, {9}) == PacketVerdict::kAccepted);
+    after(patience - milliseconds(1));
+    assert_int_equal(t.hosts[1]->end_reason, 0);
+  }
+  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, {9});  // nothing new
+  after(milliseconds(2));
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndTimeout);
+}
+
+void part__beyond_the_window(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
+  t.poll(1);
+  t.lose_all(1);
+  const uint32_t offered = TwoHosts::config(1).window_packets_max;
+  for (uint32_t i = 0; i < offered; i++) {
+    assert_true(craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = i}, {1}) ==
+                PacketVerdict::kAccepted);
+    t.read_all();
+  }
+  const Crafted part{.flags = wire::kFlagFirst | wire::kFlagMore, .sequence = offered};
+  assert_true(craft(&t, part, {1}) == PacketVerdict::kOutsideWindow);
+  t.poll(1);
+  assert_true(craft(&t, part, {1}) == PacketVerdict::kAccepted);
+}
+
+// Where a part ends is a number of 16 bits.
+void part__beyond_the_largest_packet(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  uint32_t came = 0;
+  const auto next = [&](uint32_t bytes) {
+    const auto flags = static_cast<uint8_t>(wire::kFlagMore | (came == 0 ? wire::kFlagFirst : 0));
+    const Crafted part{.flags = flags, .extra = static_cast<uint16_t>(came)};
+    const PacketVerdict verdict = craft(&t, part, Bytes(bytes));
+    t.read_all();
+    return verdict;
+  };
+  for (; came + 1000 <= UINT16_MAX; came += 1000) {
+    assert_true(next(1000) == PacketVerdict::kAccepted);
+  }
+  assert_true(next(UINT16_MAX + 1 - came) == PacketVerdict::kDuplicate);
+  assert_true(next(UINT16_MAX - came) == PacketVerdict::kAccepted);
+}
+
 void part__then_a_close_in_its_place(void** state) {
   TwoHosts& t = *two_hosts(state);
   craft(&t, {.flags = wire::kFlagFirst | wire::kFlagLast | wire::kFlagMore}, {1, 2, 3});
@@ -272,6 +351,10 @@ int main() {
       MN_CRAFTING_TEST(part__leaves_a_reserve),
       MN_CRAFTING_TEST(part__without_buffers_for_long),
       MN_CRAFTING_TEST(part__is_answered),
+      MN_CRAFTING_TEST(part__has_one_answer),
+      MN_CRAFTING_TEST(part__each_keeps_the_flow),
+      MN_CRAFTING_TEST(part__beyond_the_window),
+      MN_CRAFTING_TEST(part__beyond_the_largest_packet),
       MN_CRAFTING_TEST(part__then_a_close_in_its_place),
       MN_CRAFTING_TEST(part__after_the_close),
       MN_CRAFTING_TEST(part__that_does_not_continue_the_message),
