@@ -6,6 +6,7 @@ ends, however it ends, the kernel removes every process, interface and XDP progr
 checks as "left behind" is looked for before that.
 """
 import errno
+import json
 import os
 import re
 import signal
@@ -273,6 +274,19 @@ class Host:
         process = self.app(what, **options)
         process.expect("^ready$", 10)
         return process
+
+    def status(self):
+        """What machnetctl says of the service: NICs, channels, counters."""
+        return json.loads(self.run([self.bed.build.tool("machnetctl"), "--json"]).expect_exit(0, 5))
+
+    def counters(self, *names):
+        """For each name its values, one for each engine."""
+        engines = self.status()["counters"]
+        return [[engine[name] for engine in engines] for name in names]
+
+    def counted(self, name):
+        """By all engines together."""
+        return sum(self.counters(name)[0])
 
 
 LOOKED_AT = ("/run", "/dev/shm", "/tmp")

@@ -78,6 +78,18 @@ class RawPeer:
                 continue
             yield frame
 
+    def asks_who_has(self):
+        """The target's answer to ARP; None: there was none."""
+        self.send(wire.arp_frame(1, self.mac, self.address, bytes(6), self.target))
+        return next((frame for frame in self.frames(patience(2))
+                     if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2"), None)
+
+    def pings(self, payload):
+        """The target's answer to an echo request; None: there was none."""
+        self.send(wire.echo_request(self.mac, self.target_mac, self.address, self.target, payload))
+        return next((frame for frame in self.frames(patience(2))
+                     if frame[12:14] == b"\x08\x00" and frame[23] == 1 and frame[34] == 0), None)
+
     def packets(self, seconds, port=None):
         """Machnet packets for this peer (and, with `port`, for that port of it)."""
         for frame in self.frames(seconds):

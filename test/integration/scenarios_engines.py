@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Scenarios with several engines for one NIC, each with a pair of queues of its own."""
-import json
 import os
 import time
 
-import wire
-from harness import Bed, check, patience, say, scenarios, sh
+from harness import Bed, check, say, scenarios, sh
 from raw_peer import RawPeer
 from scenarios_failure import refused, wait_until
 from scenarios_traffic import result, server_result
@@ -20,14 +18,9 @@ def bed_of_four(build, mode, hosts="AB"):
     for host in (bed.a, bed.b):
         if host.name in hosts:
             host.start_daemon(extra_nic=f"engines = {ENGINES}\n")
+            nics = host.status()["nics"]
+            check([nic["engines"] for nic in nics] == [ENGINES], f"not one NIC of four engines: {nics}")
     return bed
-
-
-def counters(bed, host, *names):
-    """For each name its values at the engines."""
-    status = json.loads(host.run([bed.build.tool("machnetctl"), "--json"]).expect_exit(0, 5))
-    check([nic["engines"] for nic in status["nics"]] == [ENGINES], f"not one NIC of four engines: {status['nics']}")
-    return [[engine[name] for engine in status["counters"]] for name in names]
 
 
 def exchange(bed):
@@ -46,7 +39,7 @@ def several_engines(build, mode):
     bed = bed_of_four(build, mode)
     exchange(bed)
     for host in (bed.a, bed.b):
-        opened, came, over, lost = counters(bed, host, "flows_opened", "rx_packets", "handed_over", "handed_lost")
+        opened, came, over, lost = host.counters("flows_opened", "rx_packets", "handed_over", "handed_lost")
         say(f"{host.name}: flows opened by each engine {opened}, packets {came}, handed over {over}")
         check(sum(opened) == 81 and sum(count > 0 for count in opened) >= 3, "flows are not spread")
         check(sum(over) * 10 < sum(came) and sum(lost) == 0, "packets go on arriving at the wrong engine")
@@ -61,7 +54,7 @@ def one_queue_of_several(build, mode):
     cpu = min(os.sched_getaffinity(0))
     bed.b.start_daemon(mode="af_packet", extra_nic=f"engines = {ENGINES}\ncpus = {cpu}\n")
     exchange(bed)
-    opened, came, over, lost = counters(bed, bed.a, "flows_opened", "rx_packets", "handed_over", "handed_lost")
+    opened, came, over, lost = bed.a.counters("flows_opened", "rx_packets", "handed_over", "handed_lost")
     say(f"flows opened by each engine {opened}, packets {came}, handed over {over}")
     check(came[cpu % ENGINES] == sum(came), f"packets came on several queues: {came}")
     check(sum(opened) == 81 and sum(over) > 0 and sum(lost) == 0, f"not handed over: {over}, lost {lost}")
@@ -84,18 +77,15 @@ def every_queue(build, mode):
     server = bed.a.server()
     for queue in range(ENGINES):
         send_on_queue(bed.b, queue)  # on veth it comes in on the same one
-        before = counters(bed, bed.a, "rx_packets", "arp_received", "icmp_received", "flows_opened")
+        before = bed.a.counters("rx_packets", "arp_received", "icmp_received", "flows_opened")
         peer = RawPeer(bed.b, bed.a, address=f"10.77.0.{70 + queue}", seed=queue)
-        peer.send(wire.arp_frame(1, peer.mac, peer.address, bytes(6), bed.a.address))
-        check(any(frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2" for frame in peer.frames(patience(2))),
-              f"no answer to ARP on queue {queue}")
-        peer.send(wire.echo_request(peer.mac, peer.target_mac, peer.address, bed.a.address, b"as sent"))
-        check(any(b"as sent" in frame for frame in peer.frames(patience(2))), f"no answer to a ping on queue {queue}")
+        check(peer.asks_who_has(), f"no answer to ARP on queue {queue}")
+        check(peer.pings(b"as sent"), f"no answer to a ping on queue {queue}")
         flow = peer.open(888)
         flow.data(b"as sent")
         check(flow.wait_for(lambda packet: packet.payload == b"as sent"), f"no echo of a message on queue {queue}")
         came, *said = [[now - then for now, then in zip(*pair)] for pair in
-                       zip(counters(bed, bed.a, "rx_packets", "arp_received", "icmp_received", "flows_opened"), before)]
+                       zip(bed.a.counters("rx_packets", "arp_received", "icmp_received", "flows_opened"), before)]
         say(f"queue {queue}: packets at the engines {came}, of them ARP, ping, flows {said}")
         check(sum(came) == came[queue], f"queue {queue} leads elsewhere: {came}")
         check(all(counts[queue] >= 1 for counts in said), f"not answered where it came: {said}")

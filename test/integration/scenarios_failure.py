@@ -6,7 +6,7 @@ import signal
 import time
 
 from harness import Bed, Daemon, check, files_now, patience, say, scenarios, sh
-from scenarios_traffic import counted, result, server_result
+from scenarios_traffic import result, server_result
 
 SCENARIOS, scenario = scenarios()
 
@@ -308,16 +308,16 @@ def stopped_service(build, mode):
         time.sleep(0.3)
         stopped.daemon.signal(signal.SIGSTOP)
         time.sleep(0.3)
-        before = counted(build, other, "tx_packets")
+        before = other.counted("tx_packets")
         time.sleep(1.5)
-        sent = counted(build, other, "tx_packets") - before
-        arrived = counted(build, other, "rx_messages")
+        sent = other.counted("tx_packets") - before
+        arrived = other.counted("rx_messages")
         stopped.daemon.signal(signal.SIGCONT)
-        took = wait_until(lambda: counted(build, other, "rx_messages") > arrived + 100, 10, "flows do not go on")
+        took = wait_until(lambda: other.counted("rx_messages") > arrived + 100, 10, "flows do not go on")
         say(f"{stopped.name} stopped: {other.name} sent {sent} packets in 1.5 s; on again after {took * 1000:.0f} ms")
         check(sent <= 300, "a flood for a peer that is silent")
-        wait_until(lambda: counted(build, stopped, "absences") >= 1, 5, "the absence was not counted")
-    check(sum(counted(build, host, "flows_ended") for host in (bed.a, bed.b)) == 0, "a flow was given up")
+        wait_until(lambda: stopped.counted("absences") >= 1, 5, "the absence was not counted")
+    check(sum(host.counted("flows_ended") for host in (bed.a, bed.b)) == 0, "a flow was given up")
     client.signal(signal.SIGTERM)
     result(client)
 

@@ -90,23 +90,22 @@ def link(build, mode):
     manager = Manager(bed.a)
     manager.start()
 
-    def machnetctl():
-        ctl = bed.a.run([build.tool("machnetctl"), "--json"])
-        return json.loads(ctl.expect_exit(0, 5))["nics"][0]["link"]
+    def link_told():
+        return bed.a.status()["nics"][0]["link"]
 
     if mode == "none":
-        check(machnetctl() is None, "a link that nobody has is told")
+        check(link_told() is None, "a link that nobody has is told")
     else:
         bed.b.start_daemon()
         server = bed.b.server()
         client = bed.a.app("ping", remote=bed.b.address, seconds=8, window=4)
         manager.wait_for("STATUS", "serving .* on dp0; 1 channel, 1 flow", 5)
-        check(machnetctl() == "up", "machnetctl does not see the link")
+        check(link_told() == "up", "machnetctl does not see the link")
         sh("ip", "-n", bed.b.namespace, "link", "set", "dev", "dp0", "down")
         took = manager.wait_for("STATUS", r"serving .* on dp0 \(link down\); 1 channel, 1 flow", 4)
         said = manager.wait_for_message("^nic dp0: the link is down$")
         check(said["NIC"] == "dp0" and said["PRIORITY"] == "4" and len(said["MESSAGE_ID"]) == 32, f"journal: {said}")
-        check(machnetctl() == "down", "machnetctl does not see that the link is down")
+        check(link_told() == "down", "machnetctl does not see that the link is down")
         sh("ip", "-n", bed.b.namespace, "link", "set", "dev", "dp0", "up")
         manager.wait_for("STATUS", "serving .* on dp0; 1 channel, 1 flow", 4)
         said = manager.wait_for_message("^nic dp0: the link is up again$")

@@ -156,11 +156,6 @@ def loss_5_percent(build, mode):
     lossy(build, mode, 50000)
 
 
-def counted(build, host, name):
-    status = json.loads(host.run([build.tool("machnetctl"), "--json"]).expect_exit(0, 5))
-    return sum(engine[name] for engine in status["counters"])
-
-
 @scenario()
 def narrow_path(build, mode):
     """The network in between takes smaller packets than both hosts, and eats the others without a word."""
@@ -174,7 +169,7 @@ def narrow_path(build, mode):
         flows += options.get("flows", 1)
     check(server_result(server)["wrong"] == 0, "wrong messages")
     for host in (bed.a, bed.b):
-        reduced, lost = (counted(build, host, name) for name in ("path_mtu_reduced", "path_mtu_probes_lost"))
+        reduced, lost = (host.counted(name) for name in ("path_mtu_reduced", "path_mtu_probes_lost"))
         say(f"{host.name}: {reduced} of {flows} flows went over to smaller packets, {lost} probes lost")
         check(1 <= reduced <= 2 * flows and lost >= 3 * reduced, "not counted")
     bed.finish()

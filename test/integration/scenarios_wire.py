@@ -19,15 +19,12 @@ def host_functions(build, mode):
     bed = Bed(build, mode, third=True)
     target = bed.a.server(port=901, size=65536)
     peer = RawPeer(bed.c, bed.a)
-    peer.send(wire.arp_frame(1, peer.mac, peer.address, bytes(6), bed.a.address))
-    answer = next((f for f in peer.frames(patience(2)) if f[12:14] == b"\x08\x06" and f[21] == 2), None)
+    answer = peer.asks_who_has()
     check(answer, "no answer to ARP")
     check(answer[22:28] == mac_of(bed.a), "ARP answered with a wrong address")
     for size in (0, 56, 1400):
         payload = bytes(i & 255 for i in range(size))
-        peer.send(wire.echo_request(peer.mac, peer.target_mac, peer.address, bed.a.address, payload))
-        reply = next((f for f in peer.frames(patience(2)) if f[12:14] == b"\x08\x00" and f[23] == 1 and
-                      f[34] == 0), None)
+        reply = peer.pings(payload)
         check(reply, f"no answer to a ping of {size} bytes")
         check(reply[42:42 + size] == payload, "the ping came back changed")
         length = struct.unpack_from("!H", reply, 16)[0]
