@@ -2,7 +2,6 @@
 #include "nic/ethdev.h"
 
 #include <linux/if_packet.h>
-#include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -11,11 +10,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 
-#include "base/assert.h"
 #include "nic/buffer_plan.h"
 #include "nic/eal.h"
 #include "nic/ethdev_plan.h"

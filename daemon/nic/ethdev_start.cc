@@ -3,10 +3,10 @@
 #include <rte_ethdev.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <iterator>
 #include <string>
-#include <utility>
 
 #include "nic/eal.h"
 #include "nic/ethdev.h"

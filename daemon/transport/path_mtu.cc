@@ -6,7 +6,6 @@
 #include "transport/lifecycle.h"
 #include "transport/loss_detection.h"
 #include "transport/sender.h"
-#include "transport/trace.h"
 #include "transport/transmit.h"
 
 namespace mn::transport {

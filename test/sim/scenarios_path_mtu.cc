@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Paths that take smaller packets than both hosts, and say nothing about the others.
 #include <algorithm>
-#include <memory>
 
 #include "sim/scenario.h"
 #include "sim/scenario_util.h"
