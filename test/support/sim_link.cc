@@ -21,6 +21,7 @@ void SimLink::heal() {
   clean.corrupt_from = config_.corrupt_from;
   clean.corrupt_size_min = config_.corrupt_size_min;
   config_ = clean;
+  burst_ = false;
   drop_if_ = nullptr;
 }
 
