@@ -219,8 +219,14 @@ bool Oracle::other_end(const Life& life, bool nobody, Could could) const {
     if (could(other)) return true;
     somebody = true;
   }
-  // Where hosts start anew, that somebody may be a later life of the same tuple.
-  return somebody && !hosts_die ? false : nobody;
+  // Where hosts start anew, that somebody may be a later life of the same tuple; and it may be the
+  // other end of an earlier one that nothing was sent on.
+  const auto is_rival = [&life](const Life& l) {
+    return l.uid != life.uid && l.opener == life.opener && l.tuple == life.tuple &&
+           l.peer == nullptr;
+  };
+  const bool is_certain = !hosts_die && std::none_of(lives_.begin(), lives_.end(), is_rival);
+  return somebody && is_certain ? false : nobody;
 }
 
 // An end whose application neither aborted nor died resets the other one when it gives it up; and
