@@ -19,6 +19,7 @@ Lane::Lane(const ipc::LaneShape& shape, uint8_t* base, int bell_fd, int engine_f
       rx_free_(shape.rx_buffers),
       slot_free_(shape.flow_slots),
       slots_(shape.flow_slots),
+      tuples_(shape.flow_slots),
       bell_fd_(bell_fd),
       engine_fd_(engine_fd) {
   MN_ASSERT(ipc::lane_shape_ok(shape));
@@ -142,7 +143,21 @@ void Lane::release_slot(uint32_t slot) {
     violate("release entry names a flow that has not ended");
     return;
   }
+  if (slots_[slot].accepted) {
+    free_slot(slot);
+    return;
+  }
+  slots_[slot].state = SlotState::kReleased;
+  slots_[slot].message_bytes = released_;
+  released_ = slot;
+}
+
+FourTuple Lane::take_released() {
+  MN_ASSERT(has_released());
+  const uint32_t slot = released_;
+  released_ = slots_[slot].message_bytes;
   free_slot(slot);
+  return tuples_[slot];
 }
 
 void Lane::free_slot(uint32_t slot) {
@@ -188,11 +203,14 @@ transport::FlowRef Lane::flow_reserve(uint32_t handle, const FourTuple& tuple) {
   slot.handle = handle;
   slot.message_bytes = 0;
   slot.state = SlotState::kOpen;
+  slot.accepted = false;
+  tuples_[index] = tuple;
   flows_[index] = {tuple.local_ip, tuple.remote_ip, tuple.local_port, tuple.remote_port, 0};
   return ipc::flow_ref(index, slot.generation);
 }
 
 void Lane::flow_accepted(transport::FlowRef flow) {
+  slots_[ipc::flow_ref_slot(flow)].accepted = true;
   // Engines count with one counter, so their openings are in the order of its changes.
   const uint32_t number = openings_->fetch_add(1, std::memory_order_relaxed);
   deliver_.push({.a = flow, .c = number, .word = ipc::entry_word(ipc::kDeliverOpened, 0, 0)});

@@ -52,7 +52,12 @@ class Lane final : public transport::MessageStore {
   }
   // Takes back what the application released, at most `budget` entries; returns how many.
   uint32_t take_releases(uint32_t budget);
-  bool has_input() const { return !submit_.empty() || !release_.empty(); }
+  bool has_input() const { return !submit_.empty() || !release_.empty() || has_released(); }
+  // The local ports of flows that we opened are free once the application has given their slots
+  // back: it names flows by their tuples, and another one with this name would be taken for it.
+  bool has_released() const { return released_ != kNone; }
+  // The tuple of one such flow; its slot is free from now on.
+  FourTuple take_released();
   const char* violation() const { return violation_; }  // nullptr: none
   uint64_t stale_submits() const { return stale_submits_; }
   // A flow's handle for a reference that came over the control socket; 0: there is no such flow.
@@ -91,12 +96,15 @@ class Lane final : public transport::MessageStore {
   void rx_discard(transport::BufferIndex buffer) override;
 
  private:
-  enum class SlotState : uint8_t { kFree, kOpen, kClosing, kEnded };
+  static constexpr uint32_t kNone = UINT32_MAX;
+  enum class SlotState : uint8_t { kFree, kOpen, kClosing, kEnded, kReleased };
   struct Slot {
     uint32_t handle = 0;
     uint32_t generation = 1;
-    uint32_t message_bytes = 0;  // of the message whose segments are being submitted
+    // Of the message whose segments are being submitted. kReleased: the next slot of `released_`.
+    uint32_t message_bytes = 0;
     SlotState state = SlotState::kFree;
+    bool accepted = false;  // the peer opened it
   };
   static_assert(sizeof(Slot) == 16);
   enum class RxOwner : uint8_t { kDaemon, kApplication };
@@ -133,6 +141,7 @@ class Lane final : public transport::MessageStore {
   Lane** news_head_ = nullptr;
   uint32_t rx_free_count_ = 0;
   uint32_t slot_free_count_ = 0;
+  uint32_t released_ = kNone;              // the first kReleased slot
   std::atomic<uint32_t> flows_in_use_{0};  // written by the engine, read by the control plane
   const char* violation_ = nullptr;
   uint64_t stale_submits_ = 0;
@@ -144,6 +153,7 @@ class Lane final : public transport::MessageStore {
   FixedArray<uint32_t> rx_free_;    // stack of free rx buffers, the last one used on top
   FixedArray<uint32_t> slot_free_;  // stack of free flow slots
   FixedArray<Slot> slots_;
+  FixedArray<FourTuple> tuples_;  // of the slots
   int bell_fd_;
   int engine_fd_;
 };

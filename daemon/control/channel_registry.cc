@@ -219,14 +219,14 @@ void ChannelRegistry::on_event(const EngineEvent& event) {
   if (it == by_lane_.end()) return;
   ChannelRecord* record = it->second;
   if (event.kind == EngineEvent::Kind::kFlowEnded) {
-    const FourTuple& tuple = event.tuple;
-    if (event.opened_by_us) drop_local_port(record, tuple.local_ip, tuple.local_port);
     if (log_enabled(LogLevel::kDebug)) {
-      const std::string flow = format_flow(tuple);
+      const std::string flow = format_flow(event.tuple);
       log_event(LogLevel::kDebug, {.channel = record->id, .flow = flow.c_str()},
                 "channel %llu: flow %s ended", static_cast<unsigned long long>(record->id),
                 flow.c_str());
     }
+  } else if (event.kind == EngineEvent::Kind::kPortFree) {
+    drop_local_port(record, event.tuple.local_ip, event.tuple.local_port);
   } else if (event.kind == EngineEvent::Kind::kLaneViolated && record->on_violation) {
     // A copy: the callback ends the session, which resets the original.
     const auto on_violation = record->on_violation;

@@ -29,8 +29,9 @@ void EngineLink::drain() {
   if (door_.notify_fd >= 0) (void)!read(door_.notify_fd, &rings, sizeof(rings));
   EngineEvent event;
   while (door_.events->try_pop(&event)) {
-    // These two answer nothing, whatever their cookie says.
+    // These answer nothing, whatever their cookie says.
     const bool is_news = event.kind == EngineEvent::Kind::kFlowEnded ||
+                         event.kind == EngineEvent::Kind::kPortFree ||
                          event.kind == EngineEvent::Kind::kLaneViolated;
     const auto it = is_news ? answers_.end() : answers_.find(event.cookie);
     if (it != answers_.end()) {

@@ -64,7 +64,7 @@ class EngineLink {
   void drain();
   size_t unanswered() const { return answers_.size(); }
 
-  // Events that answer nothing: kLaneViolated, kFlowEnded.
+  // Events that answer nothing: kLaneViolated, kFlowEnded, kPortFree.
   Answer on_event;
 
  private:

@@ -54,14 +54,15 @@ struct EngineEvent {
     kLaneViolated,  // lane, reason (static text): the application broke the channel's protocol; no
                     // cookie. The engine has stopped polling the lane; the control plane ends the
                     // session and removes it
-    kFlowEnded,     // lane, tuple, opened_by_us: its local port is free again; no cookie
+    kFlowEnded,     // lane, tuple; no cookie
+    kPortFree,  // lane, tuple of a flow that we opened: the application has heard of its end; no
+                // cookie
   } kind = Kind::kDone;
   uint64_t cookie = 0;
   Lane* lane = nullptr;
   FourTuple tuple{};
   transport::FlowRef flow = 0;
   int error = 0;
-  bool opened_by_us = false;
   uint32_t engine = 0;  // its number among its NIC's
   const char* reason = nullptr;
   transport::FlowSnapshot stats{};

@@ -188,6 +188,14 @@ void Engine::remove_lane(Instant now, const EngineCommand& command) {
   departing_.push_back(command);
 }
 
+void Engine::report_ports(Lane* lane) {
+  while (lane->has_released() &&
+         events_.has_room(kEventRoom + departing_.size() + draining_.size())) {
+    push_event(
+        {.kind = EngineEvent::Kind::kPortFree, .lane = lane, .tuple = lane->take_released()});
+  }
+}
+
 // Rarely: a poll asks this first.
 bool Engine::has_report() const {
   return host_.has_event() || transport_.has_event() || !violated_.empty() || !moved_.empty() ||
@@ -227,8 +235,7 @@ size_t Engine::report(Instant now) {
                     .lane = static_cast<Lane*>(event.store),
                     .tuple = event.tuple,
                     .flow = event.store_flow,
-                    .error = event.error,
-                    .opened_by_us = event.opened_by_us};
+                    .error = event.error};
     switch (event.kind) {
       case transport::TransportEvent::Kind::kConnected:
         out.kind = EngineEvent::Kind::kConnected;

@@ -212,6 +212,7 @@ size_t Engine::read_lanes(Instant now) {
 size_t Engine::read_lane(Instant now, Lane* lane) {
   size_t work = lane->take_releases(kReleasesPerPoll);
   if (work > 0) transport_.on_store_space(now, lane);
+  if (__builtin_expect(lane->has_released(), 0)) report_ports(lane);
   const uint64_t stale_before = lane->stale_submits();
   Submission submission;
   uint32_t last = 0;

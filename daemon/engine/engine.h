@@ -80,6 +80,7 @@ class Engine {
   void remove_lane(Instant now, const EngineCommand& command);
   bool has_report() const;
   size_t report(Instant now);  // transport events and lane departures to the control plane
+  void report_ports(Lane* lane);
   void finish_departures();
   void answer(const EngineCommand& command, int error);
   void push_event(const EngineEvent& event);

@@ -100,10 +100,9 @@ struct alignas(64) Flow {
   bool ack_now : 1 = false;        // an ack must go out
   bool rx_in_message : 1 = false;  // the last packet delivered did not end its message
   bool has_waited : 1 = false;     // waiting_since is set
-  bool opened_by_us : 1 = false;
-  bool may_move : 1 = false;  // opening: another engine may do it
-  bool accepted : 1 = false;  // the store's application knows of it
-  bool proven : 1 = false;    // its opener returned a cookie: the address is no forged one
+  bool may_move : 1 = false;       // opening: another engine may do it
+  bool accepted : 1 = false;       // the store's application knows of it
+  bool proven : 1 = false;         // its opener returned a cookie: the address is no forged one
   bool unconfirmed : 1 =
       false;  // nothing heard since kOpenAck: the acceptor may not have our answer
   bool in_table : 1 = false;

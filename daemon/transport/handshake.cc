@@ -123,7 +123,6 @@ RequestStatus open_flow(Core& core, Instant now, const FourTuple& tuple, Message
   }
   Flow* flow = new_flow(core, now, tuple, store, FlowState::kOpening, path);
   if (flow == nullptr) return RequestStatus::kNoResources;
-  flow->opened_by_us = true;
   flow->cookie = cookie;
   flow->open_due = true;
   set_loss_timer(core, now, *flow, Instant::never());

@@ -310,8 +310,7 @@ bool Transport::poll_event(TransportEvent* ret_event) {
                 .cookie = flow.cookie,
                 .tuple = flow.tuple,
                 .store_flow = flow.store_flow,
-                .store = flow.store,
-                .opened_by_us = flow.opened_by_us};
+                .store = flow.store};
   if (flow.connected_event) {
     flow.connected_event = false;
     if (flow.ended_event) return true;  // the next one

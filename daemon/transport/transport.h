@@ -97,14 +97,13 @@ struct TransportEvent {
   enum class Kind : uint8_t {
     kConnected,      // an open we started succeeded
     kConnectFailed,  // `error`: ECONNREFUSED, ETIMEDOUT
-    kEnded,          // a flow is gone: its local port is free if we had opened it
+    kEnded,          // a flow is gone
   } kind;
   FlowHandle flow = kNoHandle;
   uint64_t cookie = 0;  // the request's
   FourTuple tuple{};
   FlowRef store_flow = kNoFlow;
   MessageStore* store = nullptr;
-  bool opened_by_us = false;
   int error = 0;
 };
 

@@ -53,6 +53,7 @@ struct Model {
         return;
       case 1:
         lane->take_releases(argument);
+        if (argument % 2 == 0 && lane->has_released()) lane->take_released();
         return;
       case 2:
         if (sending.empty()) return;

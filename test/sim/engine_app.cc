@@ -135,6 +135,10 @@ void EngineApp::on_event(const EngineEvent& event) {
     case EngineEvent::Kind::kLaneRemoved:
       lanes_removed_++;
       return;
+    case EngineEvent::Kind::kPortFree:
+      SIM_CHECK(dead_ || ports_over_[event.tuple]-- > 0,
+                "host %d: a port is free whose flow the application has", host_->index());
+      return;
     case EngineEvent::Kind::kFlowStats:
     case EngineEvent::Kind::kLaneDrained:
     case EngineEvent::Kind::kFlowEnded:
@@ -143,6 +147,7 @@ void EngineApp::on_event(const EngineEvent& event) {
 }
 
 void EngineApp::over(Flow* flow) {
+  if (flow->connected && flow->life->opener) ports_over_[flow->life->tuple]++;
   auto found = by_tuple_.find(flow->life->tuple);
   if (found != by_tuple_.end() && found->second == flow) by_tuple_.erase(found);
   std::erase(live_, flow);
@@ -356,6 +361,14 @@ void EngineApp::check_empty() {
     SIM_CHECK(client::tx_drain(client_, lane), "the channel died: %d", client_->dead_errno);
     SIM_CHECK(lane->tx_free_count == shape.tx_buffers, "host %d: %u of %u tx buffers came back",
               host_->index(), lane->tx_free_count, shape.tx_buffers);
+  }
+}
+
+void EngineApp::check_ports() {
+  if (dead_) return;
+  for (const auto& [tuple, count] : ports_over_) {
+    SIM_CHECK(count == 0, "host %d: %d flows from port %u are over, and it is not free",
+              host_->index(), count, tuple.local_port);
   }
 }
 

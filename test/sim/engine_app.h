@@ -46,6 +46,7 @@ class EngineApp {
   uint64_t waits_seen() const { return waits_seen_; }
   // Every flow is over: all buffers are back on both sides.
   void check_empty();
+  void check_ports();
   void describe() const;
 
  private:
@@ -90,6 +91,7 @@ class EngineApp {
   int fd_ = -1;             // machnet_fd, for applications that look only when it is readable
   std::deque<Flow> flows_;  // cookie - 1
   std::map<FourTuple, Flow*> by_tuple_;
+  std::map<FourTuple, int> ports_over_;  // of flows that we opened: ends without their kPortFree
   std::vector<Flow*> live_;
   std::vector<uint8_t> buffer_;
   MachnetView_t held_view_{};

@@ -283,7 +283,9 @@ void EngineHost::check_empty() {
   for (int i = 0; i < 4; i++) {
     for (auto& member : members_) member->engine->poll_once(run_->clock->now() + clock_ahead_);
   }
+  pass_events();
   for (auto& app : apps_) {
+    app->check_ports();
     if (app->removed()) continue;
     for (uint32_t i = 0; i < setup_.engines; i++) {
       const Lane* lane = app->lane(i);

@@ -268,7 +268,13 @@ void take_releases__takes_no_more_than_its_budget(void** state) {
 void flow_slots__are_reused_only_after_release_and_with_a_new_generation(void** state) {
   Fixture& f = fixture(state);
   uint32_t flows[kShape.flow_slots];
-  for (uint32_t& flow : flows) flow = f.lane->flow_reserve(1, {});
+  for (uint32_t& flow : flows) {
+    flow = f.lane->flow_reserve(1, {});
+    f.lane->flow_accepted(flow);
+  }
+  ipc::Item16 opened;
+  while (f.deliver.pop(&opened)) {
+  }
   assert_int_equal(f.lane->flow_reserve(1, {}), mn::transport::kNoFlow);
   f.lane->flow_ended(flows[2], ipc::kEndReset);
   assert_int_equal(f.lane->flow_reserve(1, {}), mn::transport::kNoFlow);
@@ -279,10 +285,47 @@ void flow_slots__are_reused_only_after_release_and_with_a_new_generation(void** 
   assert_int_equal(item.c, ipc::kEndReset);
   f.release.push(ipc::kReleaseSlot | ipc::flow_ref_slot(flows[2]));
   f.lane->take_releases(10);
+  assert_false(f.lane->has_released());
   const uint32_t again = f.lane->flow_reserve(1, {});
   assert_int_equal(ipc::flow_ref_slot(again), ipc::flow_ref_slot(flows[2]));
   assert_int_not_equal(again, flows[2]);
   assert_int_equal(f.lane->handle_of(flows[2]), 0);
+}
+
+// Its port is free when the application knows of the end, and the application may write anything
+// over the tuple that it sees.
+void flow_slots__of_flows_that_we_opened_tell_their_ports(void** state) {
+  Fixture& f = fixture(state);
+  uint32_t flows[kShape.flow_slots];
+  for (uint32_t i = 0; i < kShape.flow_slots; i++) {
+    flows[i] = f.lane->flow_reserve(1, {1, 2, static_cast<mn::Port>(100 + i), 4});
+  }
+  for (const uint32_t flow : flows) f.lane->flow_ended(flow, ipc::kEndClosed);
+  memset(f.base + ipc::lane_offsets(kShape).flows, 0xff, sizeof(ipc::FlowSlot));
+  assert_false(f.lane->has_released() || f.lane->has_input());
+  for (const uint32_t flow : flows) f.release.push(ipc::kReleaseSlot | ipc::flow_ref_slot(flow));
+  f.lane->take_releases(10);
+  uint32_t ports = 0;
+  for (uint32_t i = 0; i < kShape.flow_slots; i++) {
+    assert_true(f.lane->has_released() && f.lane->has_input());
+    assert_int_equal(f.lane->flow_room(), i);
+    ports += f.lane->take_released().local_port;
+  }
+  assert_false(f.lane->has_released() || f.lane->has_input());
+  assert_int_equal(f.lane->flow_room(), kShape.flow_slots);
+  assert_int_equal(ports, kShape.flow_slots * (200 + kShape.flow_slots - 1) / 2);
+}
+
+void take_releases__slot_released_twice_is_a_violation(void** state) {
+  Fixture& f = fixture(state);
+  const uint32_t flow = f.lane->flow_reserve(1, {});
+  f.lane->flow_ended(flow, ipc::kEndClosed);
+  f.release.push(ipc::kReleaseSlot | ipc::flow_ref_slot(flow));
+  f.lane->take_releases(10);
+  assert_null(f.lane->violation());
+  f.release.push(ipc::kReleaseSlot | ipc::flow_ref_slot(flow));
+  f.lane->take_releases(10);
+  assert_non_null(f.lane->violation());
 }
 
 void flow_ended__without_a_reason_tells_nobody(void** state) {
@@ -424,6 +467,8 @@ int main() {
       MN_LANE_TEST(take_releases__slot_of_a_live_flow_is_a_violation),
       MN_LANE_TEST(take_releases__takes_no_more_than_its_budget),
       MN_LANE_TEST(flow_slots__are_reused_only_after_release_and_with_a_new_generation),
+      MN_LANE_TEST(flow_slots__of_flows_that_we_opened_tell_their_ports),
+      MN_LANE_TEST(take_releases__slot_released_twice_is_a_violation),
       MN_LANE_TEST(flow_ended__without_a_reason_tells_nobody),
       MN_LANE_TEST(rx_put__full_pool_is_refused),
       MN_LANE_TEST(ring_application__only_a_sleeper_that_wants_it_is_woken),
