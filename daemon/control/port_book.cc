@@ -51,6 +51,11 @@ Port PortBook::allocate(Instant now, Ipv4 ip, host::PortOwner owner) {
   return books.size() == 1 ? books[0].table->allocate(now, owner) : Port{0};
 }
 
+bool PortBook::take(Instant now, Ipv4 ip, Port port, host::PortOwner owner) {
+  const std::span<Book> books = books_of(ip);
+  return books.size() == 1 && books[0].table->take(now, port, owner);
+}
+
 void PortBook::release(Instant now, Ipv4 ip, Port port) {
   for (Book& book : books_of(ip)) book.table->release(now, port);
 }

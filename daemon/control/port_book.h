@@ -24,6 +24,8 @@ class PortBook {
   void unlisten(Ipv4 ip, Port port, host::PortOwner owner);
   // A local port for a flow that we open from `ip`; 0: none is free.
   Port allocate(Instant now, Ipv4 ip, host::PortOwner owner);
+  // This very port; false: it is in use, or was until lately.
+  bool take(Instant now, Ipv4 ip, Port port, host::PortOwner owner);
   void release(Instant now, Ipv4 ip, Port port);
 
  private:

@@ -137,13 +137,27 @@ uint32_t Requests::next_engine_of(const Route& route) {
   return route.engine - facts.index + turn_++ % facts.of;
 }
 
+// One that is known to bring the peer's packets to `engine`, or any. 0: none is free.
+Port Requests::choose_port(ChannelId id, const FourTuple& wanted, uint32_t engine) {
+  PortBook& ports = registry_->ports();
+  const Instant now = clock_();
+  if (registry_->facts()[engine]->of > 1) {
+    for (const LearnedPorts::Found& known : learned_.of(wanted)) {
+      if (known.engine == engine && ports.take(now, wanted.local_ip, known.port, id)) {
+        return known.port;
+      }
+    }
+  }
+  return ports.allocate(now, wanted.local_ip, id);
+}
+
 void Requests::try_connect(ChannelId id, const FourTuple& wanted, uint32_t engine, int tries,
                            ConnectDone done) {
   ChannelRecord* record = registry_->find(id);
   if (record == nullptr) return done(gone(), {});
   if (Outcome refused = registry_->may_connect(*record); !refused.ok()) return done(refused, {});
   FourTuple tuple = wanted;
-  tuple.local_port = registry_->ports().allocate(clock_now(), tuple.local_ip, id);
+  tuple.local_port = choose_port(id, wanted, engine);
   if (tuple.local_port == 0) {
     return done({EADDRNOTAVAIL, "all local ports of " + format_ipv4(tuple.local_ip) +
                                     " are in use; close flows, or use another NIC"},
@@ -164,12 +178,14 @@ void Requests::open_flow(ChannelId id, const FourTuple& tuple, uint32_t engine, 
        .lane = record->channel->lane(engine),
        .tuple = tuple,
        .settles = settles},
-      [this, id, tuple, engine, tries, done](const EngineEvent& event) {
+      [this, id, tuple, engine, settles, tries, done](const EngineEvent& event) {
         if (event.kind == EngineEvent::Kind::kMoved) {
           const uint32_t first = engine - registry_->facts()[engine]->index;
+          learned_.learn(tuple, first + event.engine);
           return open_flow(id, tuple, first + event.engine, true, tries, done);
         }
         if (event.kind == EngineEvent::Kind::kConnected) {
+          if (!settles) learned_.learn(tuple, engine);
           log_opened(id, tuple, registry_->facts()[engine]->nic);
           return done({}, {.lane = engine,
                            .flow = event.flow,

@@ -7,7 +7,9 @@
 
 #include <functional>
 
+#include "base/clock.h"
 #include "control/channel_registry.h"
+#include "control/learned_ports.h"
 #include "control/outcome.h"
 #include "control/route.h"
 #include "control/trace_desk.h"
@@ -17,7 +19,9 @@ namespace mn::control {
 
 class Requests {
  public:
-  explicit Requests(ChannelRegistry* registry) : registry_(registry), traces_(registry) {}
+  // `clock`: for how long ports have rested.
+  explicit Requests(ChannelRegistry* registry, Instant (*clock)() = clock_now)
+      : registry_(registry), clock_(clock), traces_(registry) {}
 
   using ConnectDone = std::function<void(const Outcome&, const ipc::FlowInfo&)>;
   using StatsDone = std::function<void(const Outcome&, const ipc::FlowStats&)>;
@@ -43,11 +47,14 @@ class Requests {
   void open_flow(ChannelId id, const FourTuple& tuple, uint32_t engine, bool settles, int tries,
                  ConnectDone done);
   uint32_t next_engine_of(const Route& route);
+  Port choose_port(ChannelId id, const FourTuple& wanted, uint32_t engine);
   void finish_listen(ChannelId id, const ChannelRecord::Listener& listener, int error,
                      const Done& done);
 
   ChannelRegistry* registry_;
+  Instant (*clock_)();
   uint32_t turn_ = 0;  // of a NIC's engines
+  LearnedPorts learned_;
   TraceDesk traces_;
 };
 

@@ -48,13 +48,27 @@ Port PortTable::allocate(Instant now, PortOwner owner) {
   MN_ASSERT(owner != 0);
   if (free_.empty()) return 0;
   const uint32_t port = free_.front();
-  Entry& entry = entries_[port];
-  if (now - entry.free_since < config_.linger) return 0;  // and all others were freed later
-  free_.remove(entries_, port);
-  entry.state = State::kFlow;
-  entry.owner = owner;
-  allocated_count_++;
+  // All others were freed later.
+  if (now - entries_[port].free_since < config_.linger) return 0;
+  give(port, owner);
   return static_cast<Port>(port);
+}
+
+bool PortTable::take(Instant now, Port port, PortOwner owner) {
+  MN_ASSERT(owner != 0);
+  const Entry& entry = entries_[port];
+  if (!is_dynamic(port) || entry.state != State::kFree || now - entry.free_since < config_.rest) {
+    return false;
+  }
+  give(port, owner);
+  return true;
+}
+
+void PortTable::give(uint32_t port, PortOwner owner) {
+  free_.remove(entries_, port);
+  entries_[port].state = State::kFlow;
+  entries_[port].owner = owner;
+  allocated_count_++;
 }
 
 bool PortTable::release(Instant now, Port port) {

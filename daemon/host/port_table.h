@@ -19,6 +19,9 @@ struct PortTableConfig {
   Port dynamic_first = 49152;
   Port dynamic_last = 65535;
   Duration linger = milliseconds(100);
+  // Before it is chosen for a reason, perhaps for the same peer again: as long as a TIME-WAIT of
+  // TCP usually takes, and longer than a service keeps a flow whose peer is silent.
+  Duration rest = seconds(60);
   uint64_t seed = 0;  // of the order in which ports are given (RFC 6056: not to be guessed)
 };
 
@@ -39,12 +42,15 @@ class PortTable {
 
   // A port for a flow that we open; 0: all are in use or resting.
   Port allocate(Instant now, PortOwner owner);
+  // This very port. False: it is not dynamic, in use, or has not rested since its last flow.
+  bool take(Instant now, Port port, PortOwner owner);
   // The flow has ended. False: the port was no flow's.
   bool release(Instant now, Port port);
 
   uint32_t allocated_count() const { return allocated_count_; }
 
  private:
+  void give(uint32_t port, PortOwner owner);
   enum class State : uint8_t { kFree, kListening, kFlow };
   struct Entry {
     PortOwner owner = 0;

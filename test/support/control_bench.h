@@ -16,95 +16,13 @@
 
 #include "channel/channel.h"
 #include "control/session.h"
+#include "support/fake_engine.h"
 
 namespace mn::test {
 
-// Answers commands as an engine without a network would.
-class FakeEngine {
- public:
-  enum class Connect { kAccept, kRefuse, kHold };
-
-  EngineCommandQueue commands;
-  EngineEventQueue events;
-  Connect connect = Connect::kAccept;
-  bool refuses_lanes = false;
-  bool holds_drain = false;
-  std::vector<EngineCommand> seen;
-  std::vector<EngineCommand> held;
-  uint64_t heartbeat = 0;
-  bool link_is_up = true;
-
-  bool step() {
-    EngineCommand command;
-    if (!commands.try_pop(&command)) return false;
-    seen.push_back(command);
-    using Kind = EngineCommand::Kind;
-    if ((command.kind == Kind::kConnect && connect == Connect::kHold) ||
-        (command.kind == Kind::kDrainLane && holds_drain)) {
-      held.push_back(command);
-    } else {
-      answer(command);
-    }
-    return true;
-  }
-
-  void answer(const EngineCommand& command) {
-    using Kind = EngineCommand::Kind;
-    EngineEvent event{.cookie = command.cookie, .lane = command.lane, .tuple = command.tuple};
-    switch (command.kind) {
-      case Kind::kAddLane:
-        event.error = refuses_lanes ? ENOBUFS : 0;
-        break;
-      case Kind::kDrainLane:
-        event.kind = EngineEvent::Kind::kLaneDrained;
-        break;
-      case Kind::kRemoveLane:
-        abandon(command.lane);
-        event.kind = EngineEvent::Kind::kLaneRemoved;
-        break;
-      case Kind::kConnect:
-        event.kind =
-            connect == Connect::kRefuse ? EngineEvent::Kind::kDone : EngineEvent::Kind::kConnected;
-        event.error = connect == Connect::kRefuse ? ECONNREFUSED : 0;
-        event.flow = 77;
-        break;
-      case Kind::kFlowStats:
-        event.kind = command.flow == 77 ? EngineEvent::Kind::kFlowStats : EngineEvent::Kind::kDone;
-        event.error = command.flow == 77 ? 0 : ENOENT;
-        event.stats.mss = 1440;
-        break;
-      default:
-        break;
-    }
-    events.try_push(event);
-  }
-
-  size_t count(EngineCommand::Kind kind) const {
-    size_t n = 0;
-    for (const auto& command : seen) n += command.kind == kind;
-    return n;
-  }
-
- private:
-  // As the contract says: everything about a lane is answered before its removal.
-  void abandon(Lane* lane) {
-    std::vector<EngineCommand> kept;
-    for (const auto& command : held) {
-      if (command.lane != lane) {
-        kept.push_back(command);
-        continue;
-      }
-      events.try_push({.kind = EngineEvent::Kind::kDone,
-                       .cookie = command.cookie,
-                       .lane = lane,
-                       .error = ECONNABORTED});
-    }
-    held = kept;
-  }
-};
-
 class ControlBench final : public control::SessionHost {
  public:
+  static inline Duration clock_ahead{};  // of the requests
   // What the test holds of one connection. `session` is null once it has ended.
   struct Client {
     UniqueFd fd;  // the application's end
@@ -115,7 +33,9 @@ class ControlBench final : public control::SessionHost {
     std::string end_reason;
   };
 
-  explicit ControlBench(const control::ChannelLimits& limits = {}, uint32_t engine_count = 2) {
+  // Engines of a NIC each, or of one.
+  explicit ControlBench(const control::ChannelLimits& limits = {}, uint32_t engine_count = 2,
+                        bool one_nic = false) {
     for (uint32_t i = 0; i < engine_count; i++) {
       engines.push_back(std::make_unique<FakeEngine>());
       FakeEngine* engine = engines.back().get();
@@ -126,6 +46,12 @@ class ControlBench final : public control::SessionHost {
       facts.prefix_length = 24;
       facts.mtu = 1500;
       facts.serves_loopback = i == 0;
+      if (one_nic) {
+        facts.nic = "nic0";
+        facts.address = 0x0a000001;
+        facts.index = engine->index = i;
+        facts.of = engine_count;
+      }
       facts.shape = {.tx_buffers = 8, .rx_buffers = 8, .buffer_size = 64, .flow_slots = 8};
       links_.push_back(std::make_unique<control::EngineLink>(
           facts, control::EngineDoor{&engine->commands, &engine->events, -1, [] {},
@@ -133,7 +59,9 @@ class ControlBench final : public control::SessionHost {
                                      [engine] { return engine->link_is_up; }}));
     }
     registry = std::make_unique<control::ChannelRegistry>(links_, limits, 1);
-    requests = std::make_unique<control::Requests>(registry.get());
+    clock_ahead = {};
+    requests = std::make_unique<control::Requests>(registry.get(),
+                                                   [] { return clock_now() + clock_ahead; });
   }
   ~ControlBench() override {
     for (auto& client : clients_) close(client.get());

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "control/requests.h"
 
+#include <set>
+#include <vector>
+
 #include "bench_fixture.h"
 
 namespace {
@@ -93,6 +96,76 @@ void connect__end_of_the_flow_gives_the_port_back(void** state) {
   assert_int_equal(bench->registry->at(0)->local_ports.size(), 0);
 }
 
+// Two engines of one NIC, which steers by something that nobody can read.
+struct Steered {
+  ControlBench bench{{}, 2, true};
+  Client* client = bench.attached();
+  bool turned = false;
+
+  Steered() {
+    for (auto& engine : bench.engines) {
+      engine->queue_of = [this](mn::Port port) { return (port >> 3 & 1) ^ uint32_t { turned }; };
+    }
+  }
+  size_t connects() const {
+    return bench.engines[0]->count(EngineCommand::Kind::kConnect) +
+           bench.engines[1]->count(EngineCommand::Kind::kConnect);
+  }
+  // Opens `count` flows to a port, and closes them. Returns how often an engine was asked.
+  size_t open(int count, std::set<uint32_t>* ret_ports = nullptr) {
+    const size_t before = connects();
+    std::vector<ipc::FlowInfo> flows(static_cast<size_t>(count));
+    for (ipc::FlowInfo& flow : flows) {
+      assert_int_equal(connect(&bench, client, 0, 0x0a000002, &flow), 0);
+      assert_int_equal(flow.lane, (flow.local_port >> 3 & 1) ^ uint32_t{turned});
+      if (ret_ports != nullptr) ret_ports->insert(flow.local_port);
+    }
+    for (const ipc::FlowInfo& flow : flows) {
+      bench.engines[flow.lane]->events.try_push(
+          {.kind = EngineEvent::Kind::kPortFree,
+           .lane = bench.registry->at(0)->channel->lane(flow.lane),
+           .tuple = {flow.local_ip, flow.remote_ip, flow.local_port, flow.remote_port}});
+    }
+    bench.pump();
+    return connects() - before;
+  }
+};
+
+void connect__moves_to_where_the_answer_comes(void**) {
+  Steered s;
+  const size_t asked = s.open(40);
+  assert_true(asked > 40 && asked < 80);
+}
+
+// Whose packets are known to come to the right queue is not moved again.
+void connect__remembers_ports_of_the_peer(void**) {
+  Steered s;
+  std::set<uint32_t> first, second;
+  s.open(40, &first);
+  ControlBench::clock_ahead = mn::seconds(59);
+  assert_true(s.open(40, &second) > 40);  // none has rested
+  for (const uint32_t port : second) assert_int_equal(first.count(port), 0);
+  ControlBench::clock_ahead = mn::seconds(122);
+  first.merge(second);
+  std::set<uint32_t> third;
+  assert_int_equal(s.open(20, &third), 20);
+  for (const uint32_t port : third) assert_int_equal(first.count(port), 1);
+}
+
+void connect__learns_again_when_the_nic_steers_otherwise(void**) {
+  Steered s;
+  s.open(40);
+  s.turned = true;
+  ControlBench::clock_ahead = mn::seconds(61);
+  assert_int_equal(s.open(20), 40);  // each is sent elsewhere
+  for (int i = 2; i < 8; i++) {
+    ControlBench::clock_ahead = mn::seconds(61) * i;
+    s.open(20);
+  }
+  ControlBench::clock_ahead = mn::seconds(61) * 8;
+  assert_int_equal(s.open(20), 20);
+}
+
 void flow_stats__of_a_living_flow(void** state) {
   ControlBench* bench = bench_of(state);
   Client* client = bench->attached();
@@ -155,6 +228,9 @@ int main() {
       TEST(connect__chooses_nic_and_port),
       TEST(connect__failure_gives_the_port_back),
       TEST(connect__end_of_the_flow_gives_the_port_back),
+      cmocka_unit_test(connect__moves_to_where_the_answer_comes),
+      cmocka_unit_test(connect__remembers_ports_of_the_peer),
+      cmocka_unit_test(connect__learns_again_when_the_nic_steers_otherwise),
       TEST(flow_stats__of_a_living_flow),
       TEST(reply__is_zero_where_nothing_is_said),
       TEST(engine_link__more_commands_than_the_queue_holds),

@@ -11,6 +11,7 @@ extern "C" {
 
 using mn::Instant;
 using mn::milliseconds;
+using mn::seconds;
 using namespace mn::host;
 
 namespace {
@@ -99,6 +100,30 @@ void allocate__thousands(void**) {
   assert_int_equal(big.allocate(kStart, kAlice), 0);
 }
 
+void take__a_port_that_rested(void**) {
+  const mn::Port port = table->allocate(kStart, kAlice);
+  assert_false(table->take(kStart, port, kBob));
+  assert_true(table->release(kStart, port));
+  assert_false(table->take(kStart + seconds(60) - mn::nanoseconds(1), port, kBob));
+  assert_true(table->take(kStart + seconds(60), port, kBob));
+  assert_false(table->take(kStart + seconds(60), port, kBob));
+  assert_int_equal(table->allocated_count(), 1);
+  uint32_t others = 0;
+  while (table->allocate(kStart + seconds(60), kAlice) != 0) others++;
+  assert_int_equal(others, 9);
+  assert_true(table->release(kStart + seconds(61), port));
+}
+
+void take__not_a_listener_s_nor_outside_the_range(void**) {
+  assert_false(table->take(kStart, 59999, kAlice));
+  assert_false(table->take(kStart, 60010, kAlice));
+  assert_int_equal(table->listen(60003, kBob), PortStatus::kOk);
+  assert_false(table->take(kStart, 60003, kAlice));
+  assert_true(table->unlisten(60003, kBob));
+  assert_true(table->take(kStart, 60003, kAlice));
+  assert_int_equal(table->listen(60003, kBob), PortStatus::kInUse);
+}
+
 }  // namespace
 
 int main() {
@@ -111,6 +136,8 @@ int main() {
       MN_CASE(release__rests_before_it_is_given_again),
       MN_CASE(listen__takes_a_dynamic_port_out_of_the_pool),
       MN_CASE(allocate__thousands),
+      MN_CASE(take__a_port_that_rested),
+      MN_CASE(take__not_a_listener_s_nor_outside_the_range),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
