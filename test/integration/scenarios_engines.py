@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Scenarios with several engines for one NIC, each with a pair of queues of its own."""
+import json
 import os
 import time
 
-from harness import Bed, check, say, scenarios, sh
+from harness import Bed, check, say, scenarios, sh, sigterm
 from raw_peer import RawPeer
 from scenarios_failure import refused, wait_until
 from scenarios_traffic import result, server_result
@@ -90,6 +91,36 @@ def every_queue(build, mode):
         check(sum(came) == came[queue], f"queue {queue} leads elsewhere: {came}")
         check(all(counts[queue] >= 1 for counts in said), f"not answered where it came: {said}")
     server.stop()
+    bed.finish()
+
+
+@scenario()
+def traced_engines(build, mode):
+    """machnetctl trace of a NIC shows the flows of all its engines, and of no other NIC's."""
+    bed = Bed(build, mode, daemons=False, queues=ENGINES)
+    nothing = "\n[nic null0]\nmode = vdev:net_null0\naddress = 10.78.0.1/24\n"
+    bed.a.start_daemon(extra_nic=f"engines = {ENGINES}\n{nothing}")
+    bed.b.start_daemon(extra_nic=f"engines = {ENGINES}\n")
+    server = bed.b.server(size=1000)
+    tool = build.tool("machnetctl")
+    for nic in ("dp0", "null0"):
+        path = f"/tmp/{nic}.trace"
+        tracing = bed.a.run([tool, "trace", "--all", "--nic", nic, "--output", path])
+        wait_until(lambda made=path: os.path.exists(made), 5, "no trace")
+        result(bed.a.app("ping", remote=bed.b.address, size=1000, window=4, flows=64, count=20))
+        sigterm(tracing)
+        tracing.expect(r"^\d+ records, 0 lost$")
+        tracing.expect_exit(0, 5)
+        shown = bed.a.run([tool, "trace", "--print", path, "--json"]).expect_exit(0, 30).splitlines()
+        records = [json.loads(line) for line in shown]
+        opened = [r["engine"] for r in records if r["kind"] == "state" and r["detail"] == "established"]
+        say(f"{nic}: {len(records)} records; flows opened by each engine {[opened.count(i) for i in range(ENGINES)]}")
+        if nic == "dp0":
+            check(len(opened) == 64 and len(set(opened)) >= 3, f"flows of other engines are missing: {opened}")
+        else:
+            check(not opened, f"flows of another NIC: {opened}")
+        os.unlink(path)
+    server_result(server)
     bed.finish()
 
 
