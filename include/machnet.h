@@ -261,7 +261,7 @@ struct MachnetFlowStats {         /* counts since the flow began */
   uint64_t tx_queued_bytes;                               /* not yet sent for the first time */
   uint32_t window_packets;                                /* most that may be in flight */
   uint32_t packets_in_flight;
-  uint32_t mss; /* payload bytes of a packet */
+  uint32_t mss; /* payload bytes of a packet, as far as the path is known to take them */
   uint32_t reserved[5];
 };
 typedef struct MachnetFlowStats MachnetFlowStats_t;
