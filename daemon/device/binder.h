@@ -70,7 +70,7 @@ class Binder {
   Error for_operator(Error error);
   Result<void> open_for_service(const SavedNic& saved) const;
   Result<void> bring_up(const Job& job) const;
-  uint64_t sharers(const Job& job, bool is_asked) const;
+  uint64_t meant_for_others(const Job& job, bool is_asked) const;
   void reserve_pages(Job* job) const;
 
   Result<bool> release_driver(const SavedNic& nic) const;

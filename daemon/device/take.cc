@@ -13,9 +13,18 @@ namespace mn::device {
 namespace {
 
 constexpr char kNoiommuSwitch[] = "/module/vfio/parameters/enable_unsafe_noiommu_mode";
-// Buffers of one NIC with frames of 9,000 bytes and DPDK's own tables, where the operator says
-// nothing.
+// Where the operator says nothing: buffers of a NIC with one engine and frames of 9,000 bytes and
+// DPDK's own tables; then what each further engine takes.
 constexpr uint64_t kDefaultMemory = uint64_t{128} << 20;
+constexpr uint64_t kEngineMemory = uint64_t{64} << 20;
+
+uint64_t share_of(const config::Config& config, const std::string& name) {
+  if (config.memory_bytes != 0) return config.memory_bytes / config.nics.size();
+  for (const config::NicConfig& nic : config.nics) {
+    if (nic.name == name) return kDefaultMemory + (nic.engines - 1u) * kEngineMemory;
+  }
+  return kDefaultMemory;  // taken, and no longer in the configuration
+}
 
 }  // namespace
 
@@ -32,19 +41,19 @@ Result<void> Binder::take(Job* job) const {
 }
 
 // Other NICs of the node that are taken: pages that are free may be meant for them.
-uint64_t Binder::sharers(const Job& job, bool is_asked) const {
+uint64_t Binder::meant_for_others(const Job& job, bool is_asked) const {
   const auto all = load_saved_nics(world_.root);
   if (!all) return 0;
-  uint64_t count = 0;
+  uint64_t bytes = 0;
   for (const SavedNic& other : all.value()) {
     const bool has_share = is_asked || !is_kernel_driven(other.mode);
     const bool is_same = other.name == job.saved.name || other.device == job.saved.device;
     if (has_share && !is_same && is_taken(other, boot_id_) &&
         other.numa_node == job.saved.numa_node) {
-      count++;
+      bytes += share_of(job.config, other.name);
     }
   }
-  return count;
+  return bytes;
 }
 
 void Binder::reserve_pages(Job* job) const {
@@ -60,9 +69,7 @@ void Binder::reserve_pages(Job* job) const {
     return_pages(&job->saved);
   }
   if (!pages_of_nic.empty()) return;  // reserved by us already
-  const uint64_t share =
-      config.memory_bytes == 0 ? kDefaultMemory : config.memory_bytes / config.nics.size();
-  const uint64_t bytes = share * (1 + sharers(*job, is_asked));
+  const uint64_t bytes = share_of(config, job->saved.name) + meant_for_others(*job, is_asked);
   const auto note = [this, job](const std::vector<ReservedPages>& pages) {
     job->saved.hugepages = pages;
     return save_nic(world_.root, job->saved);

@@ -252,6 +252,23 @@ void bind__hugepages_of_two_nics_on_a_node(void**) {
   assert_int_equal(atoi(host->read(kTotal).c_str()), 0);
 }
 
+void bind__hugepages_for_each_engine(void**) {
+  mn::test::FakePci second;
+  second.address = "0000:04:00.0";
+  second.group = "13";
+  second.ifname = "eth2";
+  second.numa_node = 1;
+  host->add_pci(second);
+  host->set_net("eth2", "mtu 1500\nup yes\naddress 10.1.0.2/24\n");
+  put_pages(0, 0);
+  host->config("[nic eth1]\nengines = 4\n[nic eth2]\n");
+  assert_int_equal(host->run({"bind", "eth1"}), 0);
+  assert_int_equal(atoi(host->read(kTotal).c_str()), 64 + 3 * 32);
+  host->write(kFree, "160\n");
+  assert_int_equal(host->run({"bind", "eth2"}), 0);  // what is free is the other's, all of it
+  assert_int_equal(atoi(host->read(kTotal).c_str()), 160 + 64);
+}
+
 // eth1's note as of one that died after it planned 32 pages upon 10, before it touched the device.
 bool leave_plan() {
   mn::device::SavedNic nic = saved("eth1");
@@ -312,6 +329,7 @@ int main() {
       HOST_TEST(bind__hugepages_reserved_and_returned),
       HOST_TEST(bind__hugepages_divided_or_not_wanted),
       HOST_TEST(bind__hugepages_of_two_nics_on_a_node),
+      HOST_TEST(bind__hugepages_for_each_engine),
       HOST_TEST(bind__hugepages_after_a_crash_in_between),
       HOST_TEST(bind__hugepages_of_a_failed_bind_are_returned),
       cmocka_unit_test(json_string__escapes_what_must_be),
