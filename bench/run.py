@@ -6,6 +6,7 @@ Needs root (network namespaces), python3 and a release build; see bench/README.m
 writes every single measurement."""
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -284,12 +285,24 @@ def parse_arguments():
     parser.add_argument("--wait-idle", type=float, default=0,
                         help="wait up to so many seconds before each measurement for a quiet machine")
     parser.add_argument("--no-pin", action="store_true", help="let the scheduler place polling stacks")
+    parser.add_argument("--busy", type=int, default=0, help="so many programs beside that never sleep")
     parser.add_argument("--only", choices=("lossless", "loss", "control"), help="only this part")
     parser.add_argument("--json", help="write all measurements to this file")
     args = parser.parse_args()
     if args.quick:
         args.repeats, args.duration = 1, 1.0
     return args
+
+
+@contextlib.contextmanager
+def busy_programs(count):
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
 
 
 def build_release():
@@ -314,7 +327,7 @@ def main():
     print(f"{os.cpu_count()} processors, {args.repeats} round(s) of {args.duration:g} s; "
           f"load before the start {os.getloadavg()[0]:.1f}")
     if args.only in (None, "lossless"):
-        with Lab(build) as lab:
+        with Lab(build) as lab, busy_programs(args.busy):
             every["lossless"] = measure_all(lab, chosen, cells, args, "lossless")
         print_results("Lossless", every["lossless"], cells)
     if args.only in (None, "loss"):

@@ -23,6 +23,11 @@ constexpr uint32_t kSpinPolls = 100;
 // services whose packets pass a kernel or a switch. Applications have nothing to do until then, so
 // the processor is kept. A shorter time costs two switches just before the answer comes.
 constexpr Duration kAnswer = microseconds(25);
+// A yield that takes longer went to a program that does not sleep, and that keeps the processor for
+// a time slice (milliseconds) each time, while who sleeps is woken at once. So the engine sleeps
+// instead, for a while, and tries again.
+constexpr Duration kCrowdedYield = microseconds(500);
+constexpr Duration kCrowdedFor = seconds(1);
 // A NIC that cannot wake us is polled by timer: at first often, then up to this long apart.
 constexpr Duration kBlindSleepMin = microseconds(50);
 constexpr Duration kBlindSleepMax = milliseconds(1);
@@ -64,6 +69,12 @@ void EngineThread::run() {
   uint32_t empty_polls = 0;
   uint64_t rounds = 0;
   uint64_t clock_steps = 0;
+  Instant yielded_at = Instant::never();
+  Instant crowded_until = last_work;
+  const auto yield = [&] {
+    yielded_at = clock.now();
+    sched_yield();
+  };
   while (!stopping_.load(std::memory_order_relaxed)) {
     heartbeat_.store(++rounds, std::memory_order_relaxed);
     const bool adaptive = idle_.load(std::memory_order_relaxed) == IdleMode::kAdaptive;
@@ -71,12 +82,17 @@ void EngineThread::run() {
     if (__builtin_expect(clock.steps() != clock_steps, 0)) {
       engine_->note_clock_steps(clock_steps = clock.steps());
     }
+    if (__builtin_expect(yielded_at != Instant::never(), 0)) {
+      if (now - yielded_at > kCrowdedYield) crowded_until = now + kCrowdedFor;
+      yielded_at = Instant::never();
+    }
+    const bool is_crowded = now < crowded_until;
     if (engine_->poll_once(now) > 0) {
       last_work = now;
       empty_polls = 0;
       blind_sleep = kBlindSleepMin;
       // An application on this processor has what it waited for: it goes first.
-      if (adaptive && engine_->applications_turn()) sched_yield();
+      if (adaptive && !is_crowded && engine_->applications_turn()) yield();
       continue;
     }
     if (!adaptive) {
@@ -84,8 +100,8 @@ void EngineThread::run() {
       continue;
     }
     const Duration quiet = now - last_work;
-    if (quiet < kSpin || ++empty_polls < kSpinPolls) {
-      if (engine_->applications_turn() || quiet >= kAnswer) sched_yield();
+    if (!is_crowded && (quiet < kSpin || ++empty_polls < kSpinPolls)) {
+      if (engine_->applications_turn() || quiet >= kAnswer) yield();
       continue;
     }
     if (engine_->has_wake_for_nic()) {
