@@ -19,7 +19,7 @@
 namespace mn::config {
 
 constexpr char kDefaultPath[] = "/etc/machnet.conf";
-constexpr uint32_t kNicsMax = 16;  // an engine, and a lane of each channel, per NIC
+constexpr uint32_t kNicsMax = 16;  // each has an engine at least
 
 enum class Hugepages : uint8_t { kAuto, kYes, kNo };
 enum class Idle : uint8_t { kSpin, kAdaptive };

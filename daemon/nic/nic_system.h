@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // NicSystem: everything the configuration says about NICs, brought up in one call: DPDK's
-// environment (only if some NIC needs it), one device per NIC, one NicPort per engine. Owned by
-// main; started before the engines and destroyed after they have stopped, on the main thread.
-// Nothing of it survives the process, however it ends. The settings are plain values, so that this
-// folder knows no configuration file.
+// environment (only if some NIC needs it), what each NIC needs of devices, one NicPort per engine.
+// Owned by main; started before the engines and destroyed after they have stopped, on the main
+// thread. Nothing of it survives the process, however it ends. The settings are plain values, so
+// that this folder knows no configuration file.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,8 @@
 /* The XDP program of mode af_xdp: gives the service the frames that are for its address (IPv4 and
  * ARP) and leaves everything else on the interface to the kernel, so that both can use one NIC.
  * When the service has died its socket is gone from the map and everything goes to the kernel.
- * Loaded by DPDK's af_xdp driver, which wants one program and a map called xsks_map. */
+ * Loaded for each queue by DPDK's af_xdp driver, which wants one program and a map called xsks_map,
+ * and then by xdp_attach.cc, with the sockets of all queues in its map. */
 /* The first makes the types that the helpers need. */
 /* clang-format off */
 #include <linux/bpf.h>
