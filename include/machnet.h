@@ -129,7 +129,8 @@ int machnet_connect(void* channel, const char* local_ip, const char* remote_ip,
  * sent:
  * - EINVAL: an empty message.
  * - EMSGSIZE: a message longer than MACHNET_MSG_MAX_LEN (or than all buffers of the channel).
- * - EAGAIN: no buffers, because the receiver is slower: machnet_wait (or poll), then send again.
+ * - EAGAIN: no buffers, because the receiver or the network is slower: machnet_wait (or poll), then
+ *   send again.
  * - ENOTCONN: the flow is not one of this channel, or the program has closed it.
  * - EPIPE: the peer has closed the flow.
  * - ECONNRESET: the peer's program died, or reset the flow.
