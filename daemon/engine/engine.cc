@@ -215,11 +215,10 @@ size_t Engine::read_lane(Instant now, Lane* lane) {
   if (__builtin_expect(lane->has_released(), 0)) report_ports(lane);
   const uint64_t stale_before = lane->stale_submits();
   Submission submission;
-  uint32_t last = 0;
   for (uint32_t i = 0; i < kSubmissionsPerPoll && lane->next_submission(&submission); i++) {
     work++;
-    if (submission.handle != last) {  // flows take turns: the next one is likely another, too
-      last = submission.handle;
+    if (submission.handle != last_sent_) {  // flows take turns: the next one is likely another, too
+      transport_.prefetch_flow(last_sent_ = submission.handle);
       if (const uint32_t ahead = lane->handle_ahead()) transport_.prefetch_flow(ahead);
     }
     if (submission.kind == Submission::Kind::kClose) {

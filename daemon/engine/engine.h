@@ -132,14 +132,15 @@ class Engine {
   transport::Transport transport_;
   LaneSet lanes_;
   FrameSender sender_;
-  const size_t rx_burst_;                    // frames in one poll
-  std::array<RxFrame, kBurstMax> received_;  // of the burst being looked at
-  transport::TransmitView view_;             // of the packet being sent
-  std::vector<uint8_t> loop_;                // one packet to ourselves
-  std::vector<WaitingConnect> waiting_;      // capacity kWaitingMax
-  std::vector<EngineEvent> moved_;           // kMoved, not yet reported; capacity kWaitingMax
-  std::vector<EngineCommand> draining_;      // kDrainLane commands not yet answered
-  std::vector<Lane*> violated_;              // not yet reported: kLaneViolated waits for room
+  const size_t rx_burst_;                                   // frames in one poll
+  std::array<RxFrame, kBurstMax> received_;                 // of the burst being looked at
+  transport::TransmitView view_;                            // of the packet being sent
+  std::vector<uint8_t> loop_;                               // one packet to ourselves
+  transport::FlowHandle last_sent_ = transport::kNoHandle;  // the flow that was sent on last
+  std::vector<WaitingConnect> waiting_;                     // capacity kWaitingMax
+  std::vector<EngineEvent> moved_;        // kMoved, not yet reported; capacity kWaitingMax
+  std::vector<EngineCommand> draining_;   // kDrainLane commands not yet answered
+  std::vector<Lane*> violated_;           // not yet reported: kLaneViolated waits for room
   std::vector<EngineCommand> departing_;  // kRemoveLane and kStop, answered at the end of the poll
   // What follows is in the engine's own time, which leaves out when it did not run.
   Duration left_out_{};

@@ -149,6 +149,7 @@ struct alignas(64) Flow {
   uint16_t mss_agreed = 0;  // in the handshake: mss is that or less
   Instant echo_at;
   Instant heard_at;
+  Instant probed_at;  // keep-alive
   Instant ack_deadline = Instant::never();
   uint32_t rx_message_bytes = 0;  // of the message that is being delivered
   uint16_t rx_offered = 0;        // the window in our last packet
@@ -174,6 +175,7 @@ struct alignas(64) Flow {
   PathState path_state : 4 = PathState::kTrusted;
   uint16_t tx_part_came = 0;  // bytes of tx_first that the peer has, if it is kPartsCame
   Instant loss_deadline = Instant::never();
+  Instant path_deadline = Instant::never();
   Instant waiting_since;  // when the first thing that asks for an answer left, since we heard last
   int64_t rack_sent_ns = 0;  // of the packet sent last among those that arrived
   Seqno rack_end;
@@ -201,9 +203,7 @@ struct alignas(64) Flow {
   Instant hole_since;        // rx_next waits for a packet while later ones are here
   Instant born_at;
   Instant progress_at;  // closing: an ack moved tx_first, or the close was asked for
-  Instant probed_at;    // keep-alive
   Instant linger_until;
-  Instant path_deadline = Instant::never();
   uint32_t path_asked_at = 0;  // timestamp of the padded probe
   Seqno tx_part_of;            // the packet of which parts are being sent
   BlockIndex tx_blocks[kWindowBlocks] = {};

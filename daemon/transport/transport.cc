@@ -263,6 +263,7 @@ void Transport::on_deadline(Instant now) {
     TimerNode* node = core.wheel.pop_due(now);
     if (node == nullptr) return;
     Flow& flow = *flow_of_timer(node);
+    prefetch(&flow);
     if (flow.ack_deadline <= now) {
       flow.ack_deadline = Instant::never();
       ask_for_ack(core, flow);
