@@ -25,12 +25,47 @@ constexpr uint32_t kSpinPolls = 100;
 constexpr Duration kAnswer = microseconds(25);
 // A yield that takes longer went to a program that does not sleep, and that keeps the processor for
 // a time slice (milliseconds) each time, while who sleeps is woken at once. So the engine sleeps
-// instead, for a while, and tries again.
+// instead, for a while, and tries again: after a single long yield soon, where each try ends in one
+// later and later.
 constexpr Duration kCrowdedYield = microseconds(500);
-constexpr Duration kCrowdedFor = seconds(1);
+constexpr Duration kCrowdedMin = milliseconds(1);
+constexpr Duration kCrowdedMax = seconds(1);
+constexpr uint32_t kShortYields = 16;  // in a row: nobody is in the way
 // A NIC that cannot wake us is polled by timer: at first often, then up to this long apart.
 constexpr Duration kBlindSleepMin = microseconds(50);
 constexpr Duration kBlindSleepMax = milliseconds(1);
+
+// Whether yields cost time slices.
+class Crowd {
+ public:
+  void yield(Instant now) {
+    yielded_at_ = now;
+    sched_yield();
+  }
+  // After a yield, too. True: sleep instead of the next one.
+  bool look(Instant now) {
+    if (yielded_at_ != Instant::never()) note(now);
+    return now < until_;
+  }
+
+ private:
+  void note(Instant now) {
+    const bool is_long = now - yielded_at_ > kCrowdedYield;
+    yielded_at_ = Instant::never();
+    if (__builtin_expect(is_long, 0)) {
+      short_yields_ = 0;
+      until_ = now + next_;
+      next_ = std::min(next_ * 2, kCrowdedMax);
+    } else if (++short_yields_ == kShortYields) {
+      next_ = kCrowdedMin;
+    }
+  }
+
+  Instant yielded_at_ = Instant::never();
+  Instant until_{};
+  Duration next_ = kCrowdedMin;
+  uint32_t short_yields_ = 0;
+};
 
 }  // namespace
 
@@ -69,12 +104,7 @@ void EngineThread::run() {
   uint32_t empty_polls = 0;
   uint64_t rounds = 0;
   uint64_t clock_steps = 0;
-  Instant yielded_at = Instant::never();
-  Instant crowded_until = last_work;
-  const auto yield = [&] {
-    yielded_at = clock.now();
-    sched_yield();
-  };
+  Crowd crowd;
   while (!stopping_.load(std::memory_order_relaxed)) {
     heartbeat_.store(++rounds, std::memory_order_relaxed);
     const bool adaptive = idle_.load(std::memory_order_relaxed) == IdleMode::kAdaptive;
@@ -82,17 +112,13 @@ void EngineThread::run() {
     if (__builtin_expect(clock.steps() != clock_steps, 0)) {
       engine_->note_clock_steps(clock_steps = clock.steps());
     }
-    if (__builtin_expect(yielded_at != Instant::never(), 0)) {
-      if (now - yielded_at > kCrowdedYield) crowded_until = now + kCrowdedFor;
-      yielded_at = Instant::never();
-    }
-    const bool is_crowded = now < crowded_until;
+    const bool is_crowded = crowd.look(now);
     if (engine_->poll_once(now) > 0) {
       last_work = now;
       empty_polls = 0;
       blind_sleep = kBlindSleepMin;
       // An application on this processor has what it waited for: it goes first.
-      if (adaptive && !is_crowded && engine_->applications_turn()) yield();
+      if (adaptive && !is_crowded && engine_->applications_turn()) crowd.yield(clock.now());
       continue;
     }
     if (!adaptive) {
@@ -101,7 +127,7 @@ void EngineThread::run() {
     }
     const Duration quiet = now - last_work;
     if (!is_crowded && (quiet < kSpin || ++empty_polls < kSpinPolls)) {
-      if (engine_->applications_turn() || quiet >= kAnswer) yield();
+      if (engine_->applications_turn() || quiet >= kAnswer) crowd.yield(now);
       continue;
     }
     if (engine_->has_wake_for_nic()) {
