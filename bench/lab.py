@@ -65,8 +65,10 @@ class Lab:
         return self
 
     def give_addresses(self, to_kernel):
-        """The hosts' addresses belong to their kernels, or to the machnetd there: not to both."""
+        """The hosts' addresses belong to their kernels, or to the machnetd there: not to both. The cable is as it
+        was at first: a machnetd leaves the MTU that it was told."""
         for host in ("a", "b"):
+            run("ip", "-n", self.ns(host), "link", "set", "dev", INTERFACE, "mtu", "1500")
             run("ip", "-n", self.ns(host), "address", "flush", "dev", INTERFACE)
             if to_kernel:
                 run("ip", "-n", self.ns(host), "address", "add", f"{ADDRESS[host]}/{PREFIX}", "dev", INTERFACE)
