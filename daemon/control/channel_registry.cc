@@ -101,14 +101,23 @@ void ChannelRegistry::drop_listener(ChannelRecord* record, Ipv4 ip, Port port) {
 }
 
 void ChannelRegistry::hold_local_port(ChannelRecord* record, Ipv4 ip, Port port) {
-  if (record->local_ports.emplace(ip, port).second) users_[record->owner.uid].flows++;
+  if (record->local_ports.emplace(std::pair(ip, port), true).second) {
+    users_[record->owner.uid].flows++;
+  }
 }
 
 bool ChannelRegistry::drop_local_port(ChannelRecord* record, Ipv4 ip, Port port) {
+  end_local_flow(record, ip, port);
   if (record->local_ports.erase({ip, port}) == 0) return false;
-  users_[record->owner.uid].flows--;
   ports_.release(clock_now(), ip, port);
   return true;
+}
+
+void ChannelRegistry::end_local_flow(ChannelRecord* record, Ipv4 ip, Port port) {
+  const auto it = record->local_ports.find({ip, port});
+  if (it == record->local_ports.end() || !it->second) return;
+  it->second = false;
+  users_[record->owner.uid].flows--;
 }
 
 uint32_t ChannelRegistry::flows() const {
@@ -200,7 +209,7 @@ void ChannelRegistry::on_lane_removed(ChannelId id) {
   if (it == records_.end() || --it->second->lanes_unremoved > 0) return;
   ChannelRecord& record = *it->second;
   while (!record.local_ports.empty()) {
-    const auto [ip, port] = *record.local_ports.begin();
+    const auto [ip, port] = record.local_ports.begin()->first;
     drop_local_port(&record, ip, port);
   }
   for (uint32_t i = 0; i < engines_.size(); i++) by_lane_.erase(record.channel->lane(i));
@@ -219,6 +228,7 @@ void ChannelRegistry::on_event(const EngineEvent& event) {
   if (it == by_lane_.end()) return;
   ChannelRecord* record = it->second;
   if (event.kind == EngineEvent::Kind::kFlowEnded) {
+    end_local_flow(record, event.tuple.local_ip, event.tuple.local_port);
     if (log_enabled(LogLevel::kDebug)) {
       const std::string flow = format_flow(event.tuple);
       log_event(LogLevel::kDebug, {.channel = record->id, .flow = flow.c_str()},

@@ -10,7 +10,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -52,8 +51,9 @@ struct ChannelRecord {
   Owner owner;
   std::unique_ptr<Channel> channel;
   std::vector<Listener> listeners;
-  std::set<std::pair<Ipv4, Port>> local_ports;  // of flows that it opened
-  uint32_t lanes_unremoved = 0;                 // while leaving: engines that still know it
+  // Of flows that it opened. False: the flow has ended, which the application has yet to hear of.
+  std::map<std::pair<Ipv4, Port>, bool> local_ports;
+  uint32_t lanes_unremoved = 0;  // while leaving: engines that still know it
   bool leaving = false;
   // The application broke the channel's protocol: `reason` is static text.
   std::function<void(const char* reason)> on_violation;
@@ -83,6 +83,8 @@ class ChannelRegistry {
   void drop_listener(ChannelRecord* record, Ipv4 ip, Port port);
   void hold_local_port(ChannelRecord* record, Ipv4 ip, Port port);
   bool drop_local_port(ChannelRecord* record, Ipv4 ip, Port port);  // false: it holds no such port
+  // The flow counts no more; its port is held until it is dropped.
+  void end_local_flow(ChannelRecord* record, Ipv4 ip, Port port);
 
   ChannelRecord* find(ChannelId id);  // nullptr: unknown, or leaving
   ChannelRecord* at(uint32_t index);  // in the order of attaching; nullptr past the last

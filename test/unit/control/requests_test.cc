@@ -87,10 +87,14 @@ void connect__end_of_the_flow_gives_the_port_back(void** state) {
   ipc::FlowInfo flow{};
   assert_int_equal(connect(bench, client, 0, 0x0a000002, &flow), 0);
   assert_int_equal(bench->registry->at(0)->local_ports.size(), 1);
-  EngineEvent event{.kind = EngineEvent::Kind::kPortFree,
+  EngineEvent event{.kind = EngineEvent::Kind::kFlowEnded,
                     .cookie = 1,
                     .lane = bench->registry->at(0)->channel->lane(0),
                     .tuple = {flow.local_ip, flow.remote_ip, flow.local_port, flow.remote_port}};
+  bench->engines[0]->events.try_push(event);
+  bench->pump();
+  assert_int_equal(bench->registry->at(0)->local_ports.size(), 1);
+  event.kind = EngineEvent::Kind::kPortFree;  // the application has heard of it
   bench->engines[0]->events.try_push(event);
   bench->pump();
   assert_int_equal(bench->registry->at(0)->local_ports.size(), 0);

@@ -337,7 +337,8 @@ void deny__answers_the_first_request(void** state) {
 
 int trace(ControlBench* bench, Client* client, uint32_t engine, size_t* ret_descriptors = nullptr) {
   ControlMessage message{};
-  message.trace = {.engine = engine, .local_ip = 0, .remote_ip = 0, .local_port = 7, .remote_port = 0};
+  message.trace = {
+      .engine = engine, .local_ip = 0, .remote_ip = 0, .local_port = 7, .remote_port = 0};
   return bench->request(client, ipc::kControlTrace, &message, ret_descriptors);
 }
 
