@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// What a sender makes of packets that are larger than the path takes by now.
+#include "narrow_path.h"
+
+using namespace mn;
+using namespace mn::test;
+
+namespace {
+
+using transport::kMssFallback;
+using wire::kFlagAckNow, wire::kFlagFirst, wire::kFlagLast, wire::kFlagMore;
+
+// Parts that would continue, or begin, one packet after the other.
+void assert_in_order(const NarrowPath::Headers& parts, uint32_t sequence, uint32_t packet_bytes) {
+  uint32_t extra = 0;
+  for (const PacketHeader& part : parts) {
+    assert_int_equal(part.sequence, sequence);
+    assert_int_equal(part.extra, extra);
+    extra += part.payload_length;
+    if (extra < packet_bytes) continue;
+    sequence++;
+    extra = 0;
+  }
+}
+
+// Host 0 sent one packet and has found out that the path does not take it.
+void send_too_large(NarrowPath* t, uint16_t bytes) {
+  t->takes(1300);
+  t->send(0, TwoHosts::message(bytes, 1));
+  t->fly_until_reduced();
+}
+
+void parts__are_marked(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  send_too_large(&t, kMssJumbo);
+  const auto parts = of_type(t.leave(), PacketType::kPart);
+  assert_int_equal(parts.size(), 8);
+  assert_in_order(parts, t.sent[0].sequence, kMssJumbo);
+  for (size_t i = 0; i < 8; i++) {
+    assert_int_equal(parts[i].payload_length, i < 7 ? kMssFallback : kMssJumbo - 7 * kMssFallback);
+    assert_int_equal(parts[i].flags, i == 0  ? kFlagFirst | kFlagMore
+                                     : i < 7 ? kFlagMore
+                                             : kFlagLast | kFlagAckNow);
+  }
+}
+
+// Whole messages, as many as fit; one of them is no bundle.
+void parts__of_a_bundle_are_marked(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  for (uint8_t i = 0; i < 12; i++) t.send(0, TwoHosts::message(101, i));
+  t.fly_until_reduced();
+  assert_int_equal(t.sent[0].message_count, 12);
+  const auto parts = of_type(t.leave(), PacketType::kPart);
+  assert_int_equal(parts.size(), 2);
+  assert_int_equal(parts[0].message_count, 11);
+  assert_int_equal(parts[0].flags, kFlagFirst | kFlagLast | kFlagMore);
+  assert_int_equal(parts[1].message_count, 0);
+  assert_int_equal(parts[1].extra, 11 * 101);
+  assert_int_equal(parts[1].flags, kFlagFirst | kFlagLast | kFlagAckNow);
+  // All has come, or more than that: such an ack would have moved on. What aligns the messages in
+  // the packet does not count.
+  for (const uint16_t extra : {12 * 101, 12 * 101 + 1, UINT16_MAX}) t.answer(kFlagMore, extra);
+  t.wait_for_timeout();
+  assert_int_equal(t.leave_one().extra, 0);
+  t.answer(kFlagMore, 11 * 101);
+  t.wait_for_timeout();
+  assert_int_equal(t.leave_one().extra, 11 * 101);
+}
+
+// The peer takes parts only of the packet that it expects next, however late that was found lost.
+void parts__of_the_oldest_packet_come_first(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.send(0, TwoHosts::message(1440, 2));
+  t.send(0, TwoHosts::message(100, 3));
+  t.leave();
+  t.lose_all(0);
+  t.pass_until([&t] { return !t.leave().empty(); });
+  const Bytes third = t.hosts[0]->wire.front();  // as a tail probe, and long on its way
+  t.lose_all(0);
+  t.takes_no_data(1300);
+  t.fly_until([&t] { return t.probes_lost() == 2; });
+  t.exchange();
+  const uint32_t first = t.sent[0].sequence;
+  const uint64_t timeouts = t.stats(0).timeouts;
+  t.pass(t.stats(0).rto + t.stats(0).rto / 2, false);
+  assert_int_equal(t.stats(0).packets_in_flight, 3);
+  t.hosts[0]->wire.push_back(third);
+  t.round_trip();
+  // Sent before the third, the second is lost; the first was sent again since.
+  assert_int_equal(t.stats(0).packets_in_flight, 1);
+  t.pass_until([&t] { return t.reduced() > 0; });
+  assert_int_equal(t.stats(0).timeouts, timeouts);
+  const auto parts = of_type(t.leave(), PacketType::kPart);
+  assert_int_equal(parts.size(), 4);
+  assert_in_order(parts, first, 1440);
+  t.path = [](NarrowPath::Wire&) {};
+  t.exchange();
+  assert_int_equal(t.hosts[1]->messages.size(), 3);
+}
+
+}  // namespace
+
+int main() {
+  const struct CMUnitTest tests[] = {
+      MN_JUMBO_PATH_TEST(parts__are_marked),
+      MN_PATH_TEST(parts__of_a_bundle_are_marked),
+      MN_PATH_TEST(parts__of_the_oldest_packet_come_first),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
