@@ -100,6 +100,133 @@ void parts__of_the_oldest_packet_come_first(void** state) {
   assert_int_equal(t.hosts[1]->messages.size(), 3);
 }
 
+void parts__that_came_are_not_sent_after_a_timeout(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.send(0, TwoHosts::message(kMssJumbo, 1));
+  t.send(0, TwoHosts::message(kMssJumbo, 2));
+  t.takes(1300);
+  t.fly_until_reduced();
+  assert_int_equal(of_type(t.leave(), PacketType::kPart).size(), 2 * 8);
+  const uint32_t first = t.sent[0].sequence;
+  t.hosts[0]->wire.resize(3);
+  t.round_trip();
+  t.wait_for_timeout();
+  auto parts = of_type(t.leave(), PacketType::kPart);
+  assert_int_equal(parts.size(), 5);
+  assert_int_equal(parts[0].sequence, first);
+  assert_int_equal(parts[0].extra, 3 * kMssFallback);
+  assert_int_equal(parts[4].flags, kFlagLast | kFlagAckNow);
+  // Of the next packet nothing has come.
+  t.round_trip();
+  t.wait_for_timeout();
+  parts = of_type(t.leave(), PacketType::kPart);
+  assert_int_equal(parts.size(), 8);
+  assert_in_order(parts, first + 1, kMssJumbo);
+}
+
+// An answer to what was sent first comes while the parts are sent again.
+void parts__that_came_meanwhile_are_left_out(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  send_too_large(&t, kMssJumbo);
+  t.leave();
+  t.wait_for_timeout();
+  assert_int_equal(t.leave_one().extra, 0);
+  t.answer(kFlagMore, 3 * kMssFallback);
+  assert_int_equal(t.leave_one().extra, 3 * kMssFallback);
+  // Less than what has left since.
+  t.answer(kFlagMore, 3 * kMssFallback + 1);
+  assert_int_equal(t.leave_one().extra, 4 * kMssFallback);
+}
+
+// The packet has come whole, late, while its parts are being sent.
+void parts__of_the_next_packet_begin_anew(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.send(0, TwoHosts::message(kMssJumbo, 1));
+  send_too_large(&t, kMssJumbo);
+  const uint32_t first = t.sent[0].sequence;
+  t.leave_one();
+  assert_int_equal(t.leave_one().extra, kMssFallback);
+  t.heard.ack = first + 1;
+  t.answer(0, 0);
+  const PacketHeader next = t.leave_one();
+  assert_true(next.type == PacketType::kPart);
+  assert_int_equal(next.sequence, first + 1);
+  assert_int_equal(next.extra, 0);
+}
+
+void parts__answers_that_say_nothing(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  send_too_large(&t, kMssJumbo);
+  t.leave();
+  for (const uint16_t extra : {kMssJumbo, uint16_t{kMssJumbo + 1}, uint16_t{UINT16_MAX}}) {
+    t.answer(kFlagMore, extra);
+  }
+  // Of an earlier packet.
+  t.heard.ack--;
+  t.answer(kFlagMore, 3 * kMssFallback);
+  t.heard.ack++;
+  t.wait_for_timeout();
+  assert_int_equal(t.leave_one().extra, 0);
+  // They overtake each other.
+  t.answer(kFlagMore, 2 * kMssFallback);
+  t.answer(kFlagMore, kMssFallback);
+  t.wait_for_timeout();
+  assert_int_equal(t.leave_one().extra, 2 * kMssFallback);
+}
+
+// Each answer with news begins the wait again, and others do not.
+void parts__answers_and_the_timeout(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  send_too_large(&t, kMssJumbo);
+  t.leave();
+  uint16_t came = 0;
+  const Duration rto = t.stats(0).rto;
+  const auto timeouts_of_8_answers = [&](uint16_t more) {
+    const uint64_t before = t.stats(0).timeouts;
+    for (int i = 0; i < 8; i++) {
+      t.pass(rto / 2, false);
+      t.leave();
+      t.answer(kFlagMore, came = static_cast<uint16_t>(came + more));
+    }
+    return t.stats(0).timeouts - before;
+  };
+  assert_int_equal(timeouts_of_8_answers(10), 0);
+  assert_int_equal(timeouts_of_8_answers(0), 2);  // after one and three times of it
+  t.answer(kFlagMore, ++came);
+  assert_int_equal(timeouts_of_8_answers(0), 2);
+}
+
+void reduced__only_what_is_too_large_is_lost(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.send(0, TwoHosts::message(1440, 2));
+  t.send(0, TwoHosts::message(1440, 3));
+  t.send(0, TwoHosts::message(100, 4));
+  t.leave();
+  t.arrive(0, t.hosts[0]->wire[1]);  // small enough once
+  t.lose_all(0);
+  t.takes_no_data(1300);
+  t.fly_until_reduced();
+  assert_int_equal(t.stats(0).packets_in_flight, 1);
+  const uint32_t first = t.sent[0].sequence;
+  const auto again = t.leave();
+  assert_int_equal(of_type(again, PacketType::kData).size(), 0);
+  const auto parts = of_type(again, PacketType::kPart);
+  assert_int_equal(parts.size(), 4);
+  for (size_t i = 0; i < 4; i++) assert_int_equal(parts[i].sequence, first + i / 2 * 2);
+}
+
+// The timeouts before, which made the next one late, were the size's fault.
+void reduced__the_next_timeout_comes_soon(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  send_too_large(&t, 1440);
+  t.leave();
+  const uint64_t timeouts = t.stats(0).timeouts;
+  assert_true(timeouts >= 2);
+  t.pass(t.stats(0).rto * 2, false);
+  assert_int_equal(t.stats(0).timeouts, timeouts + 1);
+}
+
 }  // namespace
 
 int main() {
@@ -107,6 +234,13 @@ int main() {
       MN_JUMBO_PATH_TEST(parts__are_marked),
       MN_PATH_TEST(parts__of_a_bundle_are_marked),
       MN_PATH_TEST(parts__of_the_oldest_packet_come_first),
+      MN_JUMBO_PATH_TEST(parts__that_came_are_not_sent_after_a_timeout),
+      MN_JUMBO_PATH_TEST(parts__that_came_meanwhile_are_left_out),
+      MN_JUMBO_PATH_TEST(parts__of_the_next_packet_begin_anew),
+      MN_JUMBO_PATH_TEST(parts__answers_that_say_nothing),
+      MN_JUMBO_PATH_TEST(parts__answers_and_the_timeout),
+      MN_PATH_TEST(reduced__only_what_is_too_large_is_lost),
+      MN_PATH_TEST(reduced__the_next_timeout_comes_soon),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
