@@ -140,9 +140,10 @@ inline NarrowPath::Headers of_type(const NarrowPath::Headers& headers, PacketTyp
   }
   return found;
 }
+using Sizes = std::vector<uint16_t>;
 // The payloads of the padded probes among them.
-inline std::vector<uint16_t> probe_sizes(const NarrowPath::Headers& headers) {
-  std::vector<uint16_t> sizes;
+inline Sizes probe_sizes(const NarrowPath::Headers& headers) {
+  Sizes sizes;
   for (const PacketHeader& header : of_type(headers, PacketType::kProbe)) {
     if (header.payload_length > 0) sizes.push_back(header.payload_length);
   }
