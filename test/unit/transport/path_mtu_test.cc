@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "transport/path_mtu.h"
 
+#include <string>
+
 #include "narrow_path.h"
 
 using namespace mn;
@@ -142,6 +144,84 @@ void path__false_alarm(void** state) {
   assert_int_equal(t.probes_lost(), 0);
 }
 
+// In the order of sending: data packets and padded probes.
+std::string data_and_probes(const NarrowPath::Headers& headers) {
+  std::string kinds;
+  for (const PacketHeader& header : headers) {
+    if (header.type == PacketType::kData) kinds += 'd';
+    if (header.type == PacketType::kProbe && header.payload_length > 0) kinds += 'p';
+  }
+  return kinds;
+}
+
+// Each of these makes what was lost before it be sent again soon.
+void send_small_ones(NarrowPath* t, int count) {
+  for (int i = 0; i < count; i++) {
+    t->send(0, TwoHosts::message(8, 1));
+    t->fly(microseconds(100));
+  }
+}
+
+// A packet that was sent three times, or six, is about to be sent again.
+void suspect__after_each_third_loss(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes_no_data(1500);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly(milliseconds(200));
+  assert_string_equal(data_and_probes(t.sent).substr(0, 9).c_str(), "ddddpdddp");
+}
+
+// Nothing is to be gained where the least that is tried is about as large.
+void suspect__not_for_small_packets(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes_no_data(1500);
+  t.send(0, TwoHosts::message(transport::kMssFloor + 32, 1));
+  t.fly(milliseconds(200));
+  assert_string_equal(data_and_probes(t.sent).substr(0, 7).c_str(), "ddddddd");
+  t.takes(1500);
+  t.fly(milliseconds(200));
+  assert_int_equal(t.hosts[1]->messages.size(), 1);
+  t.takes_no_data(1500);
+  t.sent.clear();
+  t.send(0, TwoHosts::message(transport::kMssFloor + 33, 1));
+  t.fly(milliseconds(200));
+  assert_string_equal(data_and_probes(t.sent).substr(0, 5).c_str(), "ddddp");
+}
+
+// What is asked already is not asked again for the next packet.
+void suspect__once(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  const Duration round = t.stats(0).rto * 2;
+  t.send(0, TwoHosts::message(1440, 1));
+  send_small_ones(&t, 2);
+  t.send(0, TwoHosts::message(1440, 2));
+  const uint32_t second = t.leave().back().sequence;
+  t.fly_until([&t] { return !probe_sizes(t.sent).empty(); });
+  const Instant asked = t.now;
+  send_small_ones(&t, 4);
+  assert_true(t.now - asked < round);
+  size_t transmissions = 0;
+  for (const PacketHeader& header : of_type(t.sent, PacketType::kData)) {
+    transmissions += header.sequence == second;
+  }
+  assert_true(transmissions > 3);
+  assert_true(probe_sizes(t.sent) == Sizes{1440});
+}
+
+// The first probe of a suspicion was lost, too: that counts only until one is answered.
+void suspect__each_time_from_the_beginning(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes_no_data(1300);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly_until([&t] { return t.probes_lost() == 1; });
+  t.takes_no_data(1500);
+  t.exchange();
+  t.takes_no_data(1300);
+  t.fly_until_reduced();
+  assert_true((probe_sizes(t.sent) == Sizes{1440, 1440, 1440, 1440, 1440}));
+}
+
 }  // namespace
 
 int main() {
@@ -154,6 +234,10 @@ int main() {
       MN_PATH_TEST(path__only_the_way_back),
       MN_PATH_TEST(path__a_peer_without_parts, false),
       MN_PATH_TEST(path__false_alarm),
+      MN_PATH_TEST(suspect__after_each_third_loss),
+      MN_PATH_TEST(suspect__not_for_small_packets),
+      MN_PATH_TEST(suspect__once),
+      MN_PATH_TEST(suspect__each_time_from_the_beginning),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
