@@ -222,6 +222,135 @@ void suspect__each_time_from_the_beginning(void** state) {
   assert_true((probe_sizes(t.sent) == Sizes{1440, 1440, 1440, 1440, 1440}));
 }
 
+// Halfway, each size three times, as long as it is worth it.
+void search__sizes(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(32 + 1240);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly(milliseconds(100));
+  assert_true((probe_sizes(t.sent) ==
+               Sizes{1440, 1440, 1440, 1330, 1330, 1330, 1275, 1275, 1275, 1248, 1248, 1248}));
+  assert_int_equal(t.stats(0).mss, 1220);
+  // Now nothing is asked any more.
+  t.answer(0, 1248);
+  assert_int_equal(t.stats(0).mss, 1220);
+  // After ten minutes it begins with all.
+  t.sent.clear();
+  t.takes(32 + 1368);
+  t.fly(seconds(599), seconds(1));
+  assert_true(probe_sizes(t.sent).empty());
+  t.fly(seconds(2), milliseconds(1));
+  assert_true((probe_sizes(t.sent) == Sizes{1440, 1440, 1440, 1330, 1385, 1385, 1385, 1358}));
+  assert_int_equal(t.stats(0).mss, 1358);
+}
+
+// Also during a search packets are suspected, but not the least.
+void search__not_below_the_least(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(500);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly(milliseconds(200));
+  assert_true(
+      (probe_sizes(t.sent) == Sizes{1440, 1440, 1440, 1330, 1220, 1220, 1220, 868, 868, 868, 692,
+                                    692,  692,  604,  604,  604,  560,  560,  560, 538, 538, 538}));
+  assert_int_equal(t.stats(0).mss, transport::kMssFloor);
+}
+
+void search__what_most_networks_take_first(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  t.send(0, TwoHosts::message(kMssJumbo, 1));
+  t.fly(milliseconds(100));
+  assert_true((probe_sizes(t.sent) == Sizes{8940, 8940, 8940, 1440, 1440, 1440, 1330, 1330, 1330,
+                                            1275, 1275, 1275, 1248}));
+}
+
+void search__and_then_more(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1500);
+  t.send(0, TwoHosts::message(kMssJumbo, 1));
+  t.fly_until([&t] { return probe_sizes(t.sent).size() > 4; });
+  assert_true((probe_sizes(t.sent) == Sizes{8940, 8940, 8940, 1440, 5190}));
+}
+
+void search__answers_of_another_size(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly_until([&t] { return !probe_sizes(t.sent).empty(); });
+  for (const uint16_t size : {1, 1439, 1441}) t.answer(0, size);
+  assert_int_equal(t.stats(0).mss, 1440);
+  t.fly_until_reduced();
+  assert_true((probe_sizes(t.sent) == Sizes{1440, 1440, 1440}));
+  assert_true(probe_sizes(t.leave()) == Sizes{1330});
+  for (const uint16_t size : {1220, 1329, 1331, 1440}) t.answer(0, size);
+  assert_int_equal(t.stats(0).mss, 1220);
+  assert_true(probe_sizes(t.leave()).empty());
+  t.answer(0, 1330);
+  assert_int_equal(t.stats(0).mss, 1330);
+}
+
+void search__waits_for_two_timeouts(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly_until_reduced();
+  const Instant end = t.now + t.stats(0).rto * 2;
+  t.exchange();
+  t.pass(end - t.now - microseconds(100), false);
+  assert_int_equal(t.probes_lost(), 3);
+  t.pass(microseconds(200), false);
+  assert_int_equal(t.probes_lost(), 3 + 1);
+}
+
+// The probe was taken for lost, and the next has not left.
+void search__an_answer_that_is_late(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly_until([&t] { return t.probes_lost() == 1; });
+  t.answer(0, 1440);
+  assert_true(probe_sizes(t.leave()).empty());
+}
+
+// Where nothing is heard at all no size is to blame: the search begins again after a second.
+void search__into_silence(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly_until_reduced();
+  t.exchange();
+  t.takes(0);
+  t.fly(milliseconds(990));
+  assert_true((probe_sizes(t.sent) == Sizes{1440, 1440, 1440, 1330, 1330}));
+  assert_int_equal(t.probes_lost(), 3 + 1);
+  t.sent.clear();
+  t.takes(1300);
+  t.fly(milliseconds(100));
+  assert_true(
+      (probe_sizes(t.sent) == Sizes{1440, 1440, 1440, 1330, 1330, 1330, 1275, 1275, 1275, 1248}));
+}
+
+// A suspicion in between, which is unfounded: all that was agreed on is still to be searched.
+void search__goes_on_after_a_suspicion(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(32 + 1240);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly(milliseconds(100));
+  t.fly(milliseconds(599'900), milliseconds(100));
+  t.sent.clear();
+  t.fly_until([&t] { return !probe_sizes(t.sent).empty(); });
+  t.path = [](NarrowPath::Wire& wire) {
+    std::erase_if(wire, [](const Bytes& b) {
+      return b.size() > 32 + 1240 ||
+             (b.size() == 32 + 1220 && header_of(b).type == PacketType::kData);
+    });
+  };
+  t.send(0, TwoHosts::message(1220, 2));
+  send_small_ones(&t, 5);
+  assert_true((probe_sizes(t.sent) == Sizes{1440, 1220, 1440}));
+}
+
 }  // namespace
 
 int main() {
@@ -238,6 +367,15 @@ int main() {
       MN_PATH_TEST(suspect__not_for_small_packets),
       MN_PATH_TEST(suspect__once),
       MN_PATH_TEST(suspect__each_time_from_the_beginning),
+      MN_PATH_TEST(search__sizes),
+      MN_PATH_TEST(search__not_below_the_least),
+      MN_JUMBO_PATH_TEST(search__what_most_networks_take_first),
+      MN_JUMBO_PATH_TEST(search__and_then_more),
+      MN_PATH_TEST(search__answers_of_another_size),
+      MN_PATH_TEST(search__waits_for_two_timeouts),
+      MN_PATH_TEST(search__an_answer_that_is_late),
+      MN_PATH_TEST(search__into_silence),
+      MN_PATH_TEST(search__goes_on_after_a_suspicion),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
