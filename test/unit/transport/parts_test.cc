@@ -8,6 +8,9 @@ using namespace mn::test;
 
 namespace {
 
+constexpr uint8_t kBegin = wire::kFlagFirst | wire::kFlagMore;
+constexpr uint8_t kWhole = wire::kFlagFirst | wire::kFlagLast;
+
 struct Crafted {
   PacketType type = PacketType::kPart;
   uint8_t flags = 0;
@@ -43,6 +46,31 @@ PacketVerdict craft(TwoHosts* t, const Crafted& c, const Bytes& payload) {
   return t->arrive(0, bytes);
 }
 
+// A part after which the packet goes on.
+PacketVerdict part_from(TwoHosts* t, uint32_t extra, const Bytes& payload) {
+  const uint8_t flags = extra == 0 ? kBegin : uint8_t{wire::kFlagMore};
+  return craft(t, {.flags = flags, .extra = static_cast<uint16_t>(extra)}, payload);
+}
+
+// The packet after the one that is expected arrives.
+void craft_next(TwoHosts* t) {
+  craft(t, {.type = PacketType::kData, .flags = kWhole, .sequence = 1}, {3});
+}
+
+// What host 1 has to say is lost.
+void ignore_answers(TwoHosts* t) {
+  t->poll(1);
+  t->lose_all(1);
+}
+
+// Others have the buffers of host 1, but for so many.
+std::vector<transport::BufferIndex> take_buffers(TwoHosts* t, uint32_t left) {
+  std::vector<transport::BufferIndex> taken;
+  auto& store = t->hosts[1]->store;
+  while (store.rx_free() > left) taken.push_back(store.rx_put(Bytes{7}));
+  return taken;
+}
+
 Bytes slice(const Bytes& bytes, size_t from, size_t to) {
   return {bytes.begin() + static_cast<long>(from), bytes.begin() + static_cast<long>(to)};
 }
@@ -50,20 +78,18 @@ Bytes slice(const Bytes& bytes, size_t from, size_t to) {
 void part__in_turn_only(void** state) {
   TwoHosts& t = *two_hosts(state);
   const Bytes text = TwoHosts::message(300, 4);
-  const uint8_t begin = wire::kFlagFirst | wire::kFlagMore;
-  assert_true(craft(&t, {.flags = begin, .sequence = 1}, slice(text, 0, 100)) ==
+  assert_true(craft(&t, {.flags = kBegin, .sequence = 1}, slice(text, 0, 100)) ==
               PacketVerdict::kOutsideWindow);
-  assert_true(craft(&t, {.flags = wire::kFlagMore, .extra = 100}, slice(text, 100, 200)) ==
-              PacketVerdict::kDuplicate);
-  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 100)) == PacketVerdict::kAccepted);
-  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 100)) == PacketVerdict::kDuplicate);
+  assert_true(part_from(&t, 100, slice(text, 100, 200)) == PacketVerdict::kDuplicate);
+  assert_true(part_from(&t, 0, slice(text, 0, 100)) == PacketVerdict::kAccepted);
+  assert_true(part_from(&t, 0, slice(text, 0, 100)) == PacketVerdict::kDuplicate);
   assert_true(craft(&t, {.flags = wire::kFlagLast, .extra = 101}, slice(text, 101, 300)) ==
               PacketVerdict::kDuplicate);
   // Cut elsewhere than before.
-  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 150)) == PacketVerdict::kAccepted);
+  assert_true(part_from(&t, 0, slice(text, 0, 150)) == PacketVerdict::kAccepted);
   assert_true(craft(&t, {.flags = wire::kFlagLast, .extra = 120}, slice(text, 120, 300)) ==
               PacketVerdict::kAccepted);
-  assert_true(craft(&t, {.flags = begin}, slice(text, 0, 100)) == PacketVerdict::kDuplicate);
+  assert_true(part_from(&t, 0, slice(text, 0, 100)) == PacketVerdict::kDuplicate);
   t.read_all();
   assert_int_equal(t.hosts[1]->messages.size(), 1);
   assert_true(t.hosts[1]->messages[0] == text);
@@ -72,8 +98,8 @@ void part__in_turn_only(void** state) {
 void part__then_the_whole_packet(void** state) {
   TwoHosts& t = *two_hosts(state);
   const Bytes text = TwoHosts::message(300, 4);
-  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, slice(text, 0, 100));
-  const Crafted whole{.type = PacketType::kData, .flags = wire::kFlagFirst | wire::kFlagLast};
+  part_from(&t, 0, slice(text, 0, 100));
+  const Crafted whole{.type = PacketType::kData, .flags = kWhole};
   assert_true(craft(&t, whole, text) == PacketVerdict::kAccepted);
   assert_true(craft(&t, whole, text) == PacketVerdict::kDuplicate);
   t.read_all();
@@ -83,14 +109,13 @@ void part__then_the_whole_packet(void** state) {
 
 void part__of_a_bundle(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
   const Bytes bundle{0, 8, 0, 2, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9};
-  const Crafted all{.type = PacketType::kData, .flags = whole, .message_count = 2};
-  assert_true(craft(&t, {.flags = whole | wire::kFlagMore}, slice(bundle, 8, 16)) ==
+  const Crafted all{.type = PacketType::kData, .flags = kWhole, .message_count = 2};
+  assert_true(craft(&t, {.flags = kWhole | wire::kFlagMore}, slice(bundle, 8, 16)) ==
               PacketVerdict::kAccepted);
   // Whole and late, it has what was missing.
   assert_true(craft(&t, all, bundle) == PacketVerdict::kAccepted);
-  assert_true(craft(&t, {.flags = whole, .extra = 8}, {9, 9}) == PacketVerdict::kDuplicate);
+  assert_true(craft(&t, {.flags = kWhole, .extra = 8}, {9, 9}) == PacketVerdict::kDuplicate);
   assert_true(craft(&t, all, bundle) == PacketVerdict::kDuplicate);
   t.read_all();
   assert_int_equal(t.hosts[1]->messages.size(), 2);
@@ -113,17 +138,16 @@ Bytes bundle_of(std::initializer_list<Bytes> messages) {
 // Bundles that begin within what has come: the path got wider or narrower since.
 void part__bundles_that_overlap(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
   const Bytes a = TwoHosts::message(20, 1), b = TwoHosts::message(100, 2);
   const Bytes c = TwoHosts::message(9, 3), d = TwoHosts::message(40, 4);
-  const Crafted first{.flags = whole | wire::kFlagMore, .message_count = 2};
+  const Crafted first{.flags = kWhole | wire::kFlagMore, .message_count = 2};
   assert_true(craft(&t, first, bundle_of({a, c})) == PacketVerdict::kAccepted);
   // Another cut, in the middle of a message: it is the same 29 bytes, and the message goes on.
-  assert_true(craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore, .extra = 29},
-                    slice(b, 0, 50)) == PacketVerdict::kAccepted);
-  assert_true(craft(&t, {.flags = whole | wire::kFlagMore, .extra = 130, .message_count = 2},
+  assert_true(craft(&t, {.flags = kBegin, .extra = 29}, slice(b, 0, 50)) ==
+              PacketVerdict::kAccepted);
+  assert_true(craft(&t, {.flags = kWhole | wire::kFlagMore, .extra = 130, .message_count = 2},
                     bundle_of({c, d})) == PacketVerdict::kDuplicate);
-  assert_true(craft(&t, {.flags = whole, .extra = 20, .message_count = 3}, bundle_of({c, b, d})) ==
+  assert_true(craft(&t, {.flags = kWhole, .extra = 20, .message_count = 3}, bundle_of({c, b, d})) ==
               PacketVerdict::kAccepted);
   t.read_all();
   assert_int_equal(t.hosts[1]->messages.size(), 4);
@@ -134,15 +158,10 @@ void part__bundles_that_overlap(void** state) {
 // Without buffers for all of it: what was taken stays taken, the rest comes again.
 void part__bundle_without_buffers(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
-  craft(&t, {.flags = whole | wire::kFlagMore}, {1});
-  std::vector<transport::BufferIndex> taken;
-  const uint32_t reserve = t.hosts[1]->store.rx_capacity() / 8;
-  while (t.hosts[1]->store.rx_free() > reserve + 1) {
-    taken.push_back(t.hosts[1]->store.rx_put(Bytes{7}));
-  }
+  craft(&t, {.flags = kWhole | wire::kFlagMore}, {1});
+  const auto taken = take_buffers(&t, t.hosts[1]->store.rx_capacity() / 8 + 1);
   const Bytes rest = bundle_of({{1}, {2, 2}, {3, 3, 3}});
-  const Crafted all{.type = PacketType::kData, .flags = whole, .message_count = 3};
+  const Crafted all{.type = PacketType::kData, .flags = kWhole, .message_count = 3};
   assert_true(craft(&t, all, rest) == PacketVerdict::kNoBuffer);
   for (const auto buffer : taken) t.hosts[1]->store.rx_discard(buffer);
   assert_true(craft(&t, all, rest) == PacketVerdict::kAccepted);
@@ -158,10 +177,7 @@ void part__leaves_a_reserve(void** state) {
   const uint32_t reserve = store.rx_capacity() / 8;
   assert_true(reserve > 0);
   uint16_t came = 0;
-  const auto next = [&] {
-    const auto flags = static_cast<uint8_t>(wire::kFlagMore | (came == 0 ? wire::kFlagFirst : 0));
-    return craft(&t, {.flags = flags, .extra = came}, {1});
-  };
+  const auto next = [&] { return part_from(&t, came, {1}); };
   while (next() == PacketVerdict::kAccepted) came++;
   assert_true(next() == PacketVerdict::kNoBuffer);
   assert_int_equal(store.rx_free(), reserve);
@@ -172,14 +188,9 @@ void part__leaves_a_reserve(void** state) {
 // The window says that there is room, and so there is, for whole packets.
 void part__without_buffers_for_long(void** state) {
   TwoHosts& t = *two_hosts(state);
-  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, {1});
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
-  craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = 1}, {3});
-  const auto& store = t.hosts[1]->store;
-  std::vector<transport::BufferIndex> taken;
-  while (store.rx_free() > store.rx_capacity() / 8) {
-    taken.push_back(t.hosts[1]->store.rx_put(Bytes{7}));
-  }
+  part_from(&t, 0, {1});
+  craft_next(&t);
+  const auto taken = take_buffers(&t, t.hosts[1]->store.rx_capacity() / 8);
   const Crafted rest{.flags = wire::kFlagLast, .extra = 1};
   for (int i = 0; i < 200; i++) {
     t.now = t.now + milliseconds(100);
@@ -198,17 +209,15 @@ void part__without_buffers_for_long(void** state) {
 // Each part is answered with how far they have come, whatever else there is to say.
 void part__is_answered(void** state) {
   TwoHosts& t = *two_hosts(state);
-  t.poll(1);
-  t.lose_all(1);
-  const uint8_t begin = wire::kFlagFirst | wire::kFlagMore;
-  craft(&t, {.flags = begin}, Bytes(100));
+  ignore_answers(&t);
+  part_from(&t, 0, Bytes(100));
   t.send(1, TwoHosts::message(100, 1));
   assert_int_equal(t.poll(1), 2);
   const wire::PacketHeader answer = header_of(t.hosts[1]->wire[0]);
   assert_true(answer.type == PacketType::kAck && answer.flags == wire::kFlagMore);
   assert_int_equal(answer.extra, 100);
   t.lose_all(1);
-  craft(&t, {.flags = begin}, Bytes(100));  // again
+  part_from(&t, 0, Bytes(100));  // again
   t.poll(1);
   assert_int_equal(header_of(t.hosts[1]->wire[0]).extra, 100);
   t.lose_all(1);
@@ -221,11 +230,9 @@ void part__is_answered(void** state) {
 // Also while later packets wait: with their ranges.
 void part__has_one_answer(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
-  craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = 1}, {3});
-  t.poll(1);
-  t.lose_all(1);
-  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, Bytes(100));
+  craft_next(&t);
+  ignore_answers(&t);
+  part_from(&t, 0, Bytes(100));
   assert_int_equal(t.poll(1), 1);
   const wire::PacketHeader answer = header_of(t.hosts[1]->wire[0]);
   assert_true(answer.type == PacketType::kAck && answer.flags == wire::kFlagMore);
@@ -240,40 +247,35 @@ void part__has_one_answer(void** state) {
 // A hole that parts fill is not one that the peer leaves open, however slowly they come.
 void part__each_keeps_the_flow(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
-  craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = 1}, {3});
+  craft_next(&t);
   const auto after = [&t](Duration pause) {
     t.now = t.now + pause;
     t.hosts[1]->transport.on_deadline(t.now);
     t.take_events(1);
-    t.poll(1);
-    t.lose_all(1);
+    ignore_answers(&t);
     t.read(1);
   };
   const Duration patience = TwoHosts::config(1).dead_timeout;
   for (uint16_t i = 0; i < 4; i++) {
-    const auto flags = static_cast<uint8_t>(wire::kFlagMore | (i == 0 ? wire::kFlagFirst : 0));
-    assert_true(craft(&t, {.flags = flags, .extra = i}, {9}) == PacketVerdict::kAccepted);
+    assert_true(part_from(&t, i, {9}) == PacketVerdict::kAccepted);
     after(patience - milliseconds(1));
     assert_int_equal(t.hosts[1]->end_reason, 0);
   }
-  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, {9});  // nothing new
+  part_from(&t, 0, {9});  // nothing new
   after(milliseconds(2));
   assert_int_equal(t.hosts[1]->end_reason, ipc::kEndTimeout);
 }
 
 void part__beyond_the_window(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
-  t.poll(1);
-  t.lose_all(1);
+  ignore_answers(&t);
   const uint32_t offered = TwoHosts::config(1).window_packets_max;
   for (uint32_t i = 0; i < offered; i++) {
-    assert_true(craft(&t, {.type = PacketType::kData, .flags = whole, .sequence = i}, {1}) ==
+    assert_true(craft(&t, {.type = PacketType::kData, .flags = kWhole, .sequence = i}, {1}) ==
                 PacketVerdict::kAccepted);
     t.read_all();
   }
-  const Crafted part{.flags = wire::kFlagFirst | wire::kFlagMore, .sequence = offered};
+  const Crafted part{.flags = kBegin, .sequence = offered};
   assert_true(craft(&t, part, {1}) == PacketVerdict::kOutsideWindow);
   t.poll(1);
   assert_true(craft(&t, part, {1}) == PacketVerdict::kAccepted);
@@ -284,9 +286,7 @@ void part__beyond_the_largest_packet(void** state) {
   TwoHosts& t = *two_hosts(state);
   uint32_t came = 0;
   const auto next = [&](uint32_t bytes) {
-    const auto flags = static_cast<uint8_t>(wire::kFlagMore | (came == 0 ? wire::kFlagFirst : 0));
-    const Crafted part{.flags = flags, .extra = static_cast<uint16_t>(came)};
-    const PacketVerdict verdict = craft(&t, part, Bytes(bytes));
+    const PacketVerdict verdict = part_from(&t, came, Bytes(bytes));
     t.read_all();
     return verdict;
   };
@@ -299,7 +299,7 @@ void part__beyond_the_largest_packet(void** state) {
 
 void part__then_a_close_in_its_place(void** state) {
   TwoHosts& t = *two_hosts(state);
-  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagLast | wire::kFlagMore}, {1, 2, 3});
+  craft(&t, {.flags = kWhole | wire::kFlagMore}, {1, 2, 3});
   assert_true(craft(&t, {.type = PacketType::kClose}, {}) == PacketVerdict::kMalformed);
   t.read_all();
   assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
@@ -308,12 +308,10 @@ void part__then_a_close_in_its_place(void** state) {
 // All arrived, and every ack of it was lost: what is sent again are parts.
 void part__after_the_close(void** state) {
   TwoHosts& t = *two_hosts(state);
-  const uint8_t whole = wire::kFlagFirst | wire::kFlagLast;
-  craft(&t, {.type = PacketType::kData, .flags = whole}, {1, 2, 3});
+  craft(&t, {.type = PacketType::kData, .flags = kWhole}, {1, 2, 3});
   craft(&t, {.type = PacketType::kClose, .sequence = 1}, {});
-  t.poll(1);
-  t.lose_all(1);
-  craft(&t, {.flags = wire::kFlagFirst | wire::kFlagMore}, {1, 2});
+  ignore_answers(&t);
+  part_from(&t, 0, {1, 2});
   assert_int_equal(t.poll(1), 1);
   assert_int_equal(header_of(t.hosts[1]->wire[0]).ack, real.sequence + 2);
 }
