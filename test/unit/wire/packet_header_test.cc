@@ -49,6 +49,7 @@ size_t build_data(uint8_t flags = kFlagFirst | kFlagLast) {
 
 size_t build_open(const Options& options, PacketType type = PacketType::kOpen) {
   std::array<uint8_t, kOptionsSize> payload;
+  payload.fill(0xff);  // all of it is written
   encode_options(options, payload);
   return build(header_of(type), {}, payload);
 }
@@ -161,9 +162,7 @@ void packet__parts(void**) {
   PacketHeader header = header_of(PacketType::kPart);
   for (uint8_t flags : {0, 1, 2, 3, 4, 16, 17, 19, 20}) {
     header.flags = flags;
-    header.extra = 0x1234;
     assert_int_equal(parse(build(header, {}, kText)), ParseStatus::kOk);
-    assert_int_equal(packet.header.extra, 0x1234);
   }
   header.flags = kFlagFirst | kFlagLast;
   header.message_count = 1;
@@ -176,10 +175,23 @@ void packet__parts(void**) {
   assert_int_equal(parse(build(header, {}, kBundle)), ParseStatus::kMalformed);
 }
 
-void packet__reserved_bytes_are_ignored(void**) {
-  const size_t size = build_data();
-  bytes[30] = bytes[31] = 0xff;
-  assert_int_equal(parse(size), ParseStatus::kOk);
+// What it says depends on the type; where it says nothing, any value is right.
+void packet__extra(void**) {
+  for (unsigned type = 1; type <= 8; type++) {
+    PacketHeader header = header_of(static_cast<PacketType>(type));
+    header.extra = 0x1234;
+    std::array<uint8_t, kOptionsSize> options;
+    encode_options(good_options(), options);
+    std::span<const uint8_t> payload;
+    if (type <= 2) payload = options;
+    if (header.type == PacketType::kData || header.type == PacketType::kPart) payload = kText;
+    const size_t size = build(header, {}, payload);
+    assert_int_equal(parse(size), ParseStatus::kOk);
+    assert_int_equal(packet.header.extra, 0x1234);
+    set_extra(0x5678, bytes);
+    assert_int_equal(parse(size), ParseStatus::kOk);
+    assert_int_equal(packet.header.extra, 0x5678);
+  }
 }
 
 void sack__only_where_it_belongs(void**) {
@@ -276,6 +288,15 @@ void options__longer_ones_of_later_versions(void**) {
   assert_int_equal(parse(build(header_of(PacketType::kOpen), {}, payload)), ParseStatus::kOk);
 }
 
+void options__reserved_bytes(void**) {
+  assert_int_equal(parse(build_open(good_options())), ParseStatus::kOk);
+  for (size_t i = kHeaderSize + 18; i < kHeaderSize + 24; i++) {
+    assert_int_equal(bytes[i], 0);
+    bytes[i] = 0xff;
+  }
+  assert_int_equal(parse(kHeaderSize + kOptionsSize), ParseStatus::kOk);
+}
+
 void options__bad_values(void**) {
   Options options = good_options();
   assert_int_equal(parse(build_open(options)), ParseStatus::kOk);
@@ -322,13 +343,14 @@ int main() {
       cmocka_unit_test(packet__flags),
       cmocka_unit_test(packet__payload_only_where_it_belongs),
       cmocka_unit_test(packet__parts),
-      cmocka_unit_test(packet__reserved_bytes_are_ignored),
+      cmocka_unit_test(packet__extra),
       cmocka_unit_test(sack__only_where_it_belongs),
       cmocka_unit_test(sack__order),
       cmocka_unit_test(sack__count),
       cmocka_unit_test(bundle__is_checked),
       cmocka_unit_test(options__round_trip),
       cmocka_unit_test(options__longer_ones_of_later_versions),
+      cmocka_unit_test(options__reserved_bytes),
       cmocka_unit_test(options__bad_values),
       cmocka_unit_test(options__too_short_leaves_the_result),
       cmocka_unit_test(open__carries_no_tag),
