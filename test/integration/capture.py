@@ -18,7 +18,8 @@ machnet.sack.first machnet.sack.last machnet.message.length machnet.message mach
 machnet.options.version_max machnet.options.mss machnet.options.tag machnet.options.window
 machnet.analysis.retransmission_of machnet.analysis.acks_frame machnet.analysis.rtt machnet.analysis.in_flight
 machnet.analysis.handshake_time machnet.expert.malformed machnet.expert.zero_window machnet.expert.reset
-machnet.expert.window_probe machnet.expert.gap""".split()
+machnet.expert.window_probe machnet.expert.gap machnet.expert.path_probe machnet.expert.part machnet.part_from
+machnet.parts_came machnet.probe_came machnet.unnamed machnet.padding machnet.reserved""".split()
 
 
 class Capture:

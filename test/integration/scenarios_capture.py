@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import time
 
@@ -228,12 +229,15 @@ def dissected_strangers(build, _mode):
     known = write_capture("/tmp/known.pcap", [right] + [frame(header + b"hello") for header in near])
     seen = dissect(known, "machnet")
     check(len(seen) == 7 and sum(p["expert.malformed"] != "" for p in seen) == 6, f"damaged packets: {seen}")
-    whole = wire.header(wire.DATA, 3, payload_length=24, messages=2) + b"\0\x08\0\x08\0\0\0\0" + b"x" * 16
+    bundle = b"\0\x08\0\x08\0\0\0\0" + b"x" * 16
+    whole = wire.header(wire.DATA, 3, payload_length=24, messages=2) + bundle
+    part = wire.header(wire.PART, 3 | wire.MORE, payload_length=24, messages=2, extra=7) + bundle
+    padded = wire.header(wire.PROBE, payload_length=24) + bytes(24)
     opening = wire.header(wire.OPEN, payload_length=32) + wire.options(7)
     sacked = wire.header(wire.ACK, sack=2) + b"\0\1\0\1\0\3\0\1"
     noise = []
     for _ in range(5000):
-        packet = bytearray(rng.choice((whole, opening, sacked)))
+        packet = bytearray(rng.choice((whole, part, padded, opening, sacked)))
         for _ in range(rng.randrange(4)):
             packet[rng.randrange(len(packet))] = rng.choice((0, 1, 255, rng.randrange(256)))
         noise.append(frame(bytes(packet[:rng.choice((len(packet), rng.randrange(len(packet) + 1)))])))
@@ -243,3 +247,50 @@ def dissected_strangers(build, _mode):
     for path in (damaged, cut_off):
         check(not tshark(path, *decode, "-V", "-Y", "_ws.lua.error"), "an error in the dissector")
         check(len(dissect(path, "machnet", decode)) > 1000, "little was decoded")
+
+
+@scenario("none")
+def dissected_parts(build, _mode):
+    """A path that takes less than was agreed on: padded probes, parts and their answers in the dissector."""
+    text = bytes(range(250))
+    bundle = b"\0\x08\0\x02\0\0\0\0" + text[200:210]
+    whole = wire.FIRST | wire.LAST
+    # Sender, type, flags, payload, other fields of the header; what is shown, and in a word.
+    cases = [
+        (0, wire.DATA, whole, text, {}, {"reserved": "0x0000", "message": text.hex()}, "Len=250"),
+        (0, wire.PROBE, wire.ACK_NOW, bytes(240), {"sequence": 101},
+         {"reserved": "0x0000", "padding": bytes(240).hex(), "expert.path_probe": "note"}, "Len=240"),
+        (1, wire.ACK, 0, b"", {"extra": 240, "ack": 101}, {"probe_came": "240"}, "Probe=240"),
+        (0, wire.PART, wire.FIRST | wire.MORE, text[:200], {},
+         {"part_from": "0", "segment": text[:200].hex(), "expert.part": "note", "analysis.retransmission_of": "1"},
+         "From=0"),
+        (1, wire.ACK, wire.MORE, b"", {"extra": 200, "ack": 100}, {"parts_came": "200"}, "Came=200"),
+        (0, wire.PART, wire.LAST | wire.ACK_NOW, text[200:], {"extra": 200},
+         {"part_from": "200", "segment": text[200:].hex(), "expert.part": "note", "analysis.retransmission_of": "1"},
+         "From=200"),
+        (0, wire.PART, whole | wire.MORE, bundle, {"extra": 7, "sequence": 101, "messages": 2},
+         {"part_from": "7", "message": f"{text[200:208].hex()},{text[208:210].hex()}", "expert.part": "note"},
+         "From=7 Messages=2"),
+        (0, wire.DATA, whole, b"x", {"extra": 3, "sequence": 102}, {"unnamed": "3", "message": b"x".hex()},
+         "Unnamed=3"),
+        (0, wire.PROBE, 0, b"", {"extra": 4, "sequence": 103}, {"unnamed": "4"}, "Unnamed=4"),
+        (1, wire.RESET, 0, b"", {"extra": 9}, {"reserved": "0x0009"}, "Reset")]
+
+    def frame(case, port=700):
+        sender, kind, flags, payload, others = case[:5]
+        ends = ("10.77.0.1", 40000), ("10.77.0.2", port)
+        (source, source_port), (target, target_port) = ends[sender], ends[1 - sender]
+        header = wire.header(kind, flags, payload_length=len(payload), **{"sequence": 100, **others})
+        return wire.udp_frame(bytes(6), bytes(6), source, target, source_port, target_port, header + payload)
+
+    path = write_capture("/tmp/parts.pcap", [frame(case) for case in cases])
+    lines = tshark(path).splitlines()
+    for packet, case, line in zip(dissect(path), cases, lines, strict=True):
+        shown = {name: "note" if "expert" in name and packet[name] else packet[name] for name in packet}
+        names = {name for one in cases for name in one[5]}
+        check({name: shown[name] for name in names if shown[name]} == case[5], f"instead of {case[5]}: {packet}")
+        check(re.search(rf" {case[6]}\b", line) and not packet["expert.malformed"], f"{case[6]} is not in: {line}")
+    # Of flows that are not known only the last might be somebody else's.
+    path = write_capture("/tmp/alone.pcap", [frame(case, 50000 + index) for index, case in enumerate(cases)])
+    claimed = [int(packet["frame.number"]) for packet in dissect(path, "machnet")]
+    check(claimed == list(range(1, len(cases))), f"claimed of {len(cases)}: {claimed}")

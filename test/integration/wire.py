@@ -4,8 +4,8 @@ from the format's description, not from the daemon's code."""
 import socket
 import struct
 
-OPEN, OPEN_ACK, DATA, ACK, CLOSE, RESET, PROBE = range(1, 8)
-FIRST, LAST, ACK_NOW, REFLECTED = 1, 2, 4, 8
+OPEN, OPEN_ACK, DATA, ACK, CLOSE, RESET, PROBE, PART = range(1, 9)
+FIRST, LAST, ACK_NOW, REFLECTED, MORE = 1, 2, 4, 8, 16
 BROADCAST = b"\xff" * 6
 
 
@@ -19,9 +19,9 @@ def checksum(data):
 
 
 def header(kind, flags=0, window=64, tag=0, sequence=0, ack=0, timestamp=0, echo=0, payload_length=0,
-           messages=0, sack=0, version=1):
+           messages=0, sack=0, version=1, extra=0):
     return struct.pack("!BBHIIIIIHHBBH", version << 4 | kind, flags, window, tag, sequence, ack,
-                       timestamp, echo, 0, payload_length, messages, sack, 0)
+                       timestamp, echo, 0, payload_length, messages, sack, extra)
 
 
 def options(tag, first_sequence=0, mss=1400, window=64, version_min=1, version_max=1):
