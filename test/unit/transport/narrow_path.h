@@ -16,11 +16,15 @@ struct NarrowPath : TwoHosts {
   using Wire = std::deque<Bytes>;
   using Headers = std::vector<PacketHeader>;
 
-  explicit NarrowPath(uint16_t mss)
-      : TwoHosts({.buffer_size = mss + 32u}, config_with(1, mss), config_with(2, mss)) {}
-  static TransportConfig config_with(uint64_t seed, uint16_t mss) {
+  using Kind = transport::CongestionKind;
+
+  explicit NarrowPath(uint16_t mss, Kind congestion = Kind::kFixed)
+      : TwoHosts({.buffer_size = mss + 32u}, config_with(1, mss, congestion),
+                 config_with(2, mss, congestion)) {}
+  static TransportConfig config_with(uint64_t seed, uint16_t mss, Kind congestion) {
     TransportConfig c = config(seed);
     c.mss = mss;
+    c.congestion = congestion;
     return c;
   }
 
@@ -115,18 +119,20 @@ struct NarrowPath : TwoHosts {
     pass_until([this, before = stats(0).timeouts] { return stats(0).timeouts > before; });
   }
 
-  // An ack of host 1, which expects the packet that it expected when it was heard last.
-  void answer(uint8_t flags, uint16_t extra) {
+  // A packet of host 1, which expects the packet that it expected when it was heard last.
+  void craft(PacketType type, uint8_t flags, uint16_t extra, const Bytes& payload = {}) {
     PacketHeader header = heard;
-    header.type = PacketType::kAck;
+    header.type = type;
     header.flags = flags;
-    header.payload_length = 0;
+    header.payload_length = static_cast<uint16_t>(payload.size());
     header.message_count = header.sack_count = 0;
     header.extra = extra;
     Bytes bytes(wire::kHeaderSize);
     wire::encode_packet_header(header, {}, bytes);
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
     assert_true(arrive(1, bytes) == PacketVerdict::kAccepted);
   }
+  void answer(uint8_t flags, uint16_t extra) { craft(PacketType::kAck, flags, extra); }
 
   std::function<void(Wire&)> path = [](Wire&) {};
   Headers sent;        // by host 0

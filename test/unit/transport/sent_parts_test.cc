@@ -33,8 +33,11 @@ void send_too_large(NarrowPath* t, uint16_t bytes) {
 void parts__are_marked(void** state) {
   NarrowPath& t = *narrow_path(state);
   send_too_large(&t, kMssJumbo);
+  const transport::FlowSnapshot before = t.stats(0);
   const auto parts = of_type(t.leave(), PacketType::kPart);
   assert_int_equal(parts.size(), 8);
+  assert_int_equal(t.stats(0).tx_packets, before.tx_packets + 8);
+  assert_int_equal(t.stats(0).retransmitted_packets, before.retransmitted_packets + 1);
   assert_in_order(parts, t.sent[0].sequence, kMssJumbo);
   for (size_t i = 0; i < 8; i++) {
     assert_int_equal(parts[i].payload_length, i < 7 ? kMssFallback : kMssJumbo - 7 * kMssFallback);
@@ -66,6 +69,19 @@ void parts__of_a_bundle_are_marked(void** state) {
   t.answer(kFlagMore, 11 * 101);
   t.wait_for_timeout();
   assert_int_equal(t.leave_one().extra, 11 * 101);
+}
+
+// The table of lengths counts, too.
+void parts__of_a_bundle_that_is_too_large_by_its_table(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(32 + kMssFallback);
+  for (uint8_t i = 0; i < 29; i++) t.send(0, TwoHosts::message(40, i));
+  t.fly_until_reduced();
+  assert_int_equal(t.sent[0].message_count, 29);
+  assert_int_equal(t.sent[0].payload_length, 64 + 29 * 40);
+  const auto again = t.leave();
+  assert_int_equal(of_type(again, PacketType::kData).size(), 0);
+  assert_int_equal(of_type(again, PacketType::kPart).size(), 2);
 }
 
 // The peer takes parts only of the packet that it expects next, however late that was found lost.
@@ -122,6 +138,25 @@ void parts__that_came_are_not_sent_after_a_timeout(void** state) {
   parts = of_type(t.leave(), PacketType::kPart);
   assert_int_equal(parts.size(), 8);
   assert_in_order(parts, first + 1, kMssJumbo);
+}
+
+// The last packet is too large for a tail probe, too.
+void parts__are_no_tail_probe(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.send(0, TwoHosts::message(kMssJumbo, 1));
+  send_too_large(&t, kMssJumbo);
+  const uint32_t first = t.sent[0].sequence;
+  t.leave();
+  t.hosts[0]->wire.resize(8);
+  t.round_trip();
+  t.sent.clear();
+  t.pass_until([&t, before = t.stats(0).timeouts] {
+    t.leave();
+    return t.stats(0).timeouts > before;
+  });
+  assert_int_equal(of_type(t.sent, PacketType::kData).size(), 0);
+  assert_int_equal(of_type(t.sent, PacketType::kPart).size(), 8);
+  assert_in_order(of_type(t.sent, PacketType::kPart), first + 1, kMssJumbo);
 }
 
 // An answer to what was sent first comes while the parts are sent again.
@@ -196,6 +231,53 @@ void parts__answers_and_the_timeout(void** state) {
   assert_int_equal(timeouts_of_8_answers(0), 2);
 }
 
+void parts__each_begins_the_wait_again(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  send_too_large(&t, kMssJumbo);
+  const transport::FlowSnapshot before = t.stats(0);
+  for (int i = 0; i < 8; i++) {
+    assert_true(t.leave_one().type == PacketType::kPart);
+    t.pass(before.rto / 2, false);
+  }
+  assert_int_equal(t.stats(0).timeouts, before.timeouts);
+}
+
+// A peer that answers none is dead after a while.
+void parts__ask_for_an_answer(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  send_too_large(&t, kMssJumbo);
+  t.leave_one();
+  t.answer(kFlagMore, kMssFallback);
+  t.leave_one();
+  t.pass(TwoHosts::config(1).dead_timeout + milliseconds(1), false);
+  t.read(0);
+  assert_int_equal(t.hosts[0]->end_reason, ipc::kEndTimeout);
+}
+
+// After a timeout one packet leaves, whatever the window: all its parts.
+void parts__all_of_one_packet_after_a_timeout(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes_no_data(1300);
+  t.send(0, TwoHosts::message(kMssJumbo, 1));
+  t.send(0, TwoHosts::message(kMssJumbo, 2));
+  t.send(0, TwoHosts::message(100, 3));
+  t.fly_until_reduced();
+  assert_int_equal(t.stats(0).packets_in_flight, 1);
+  assert_int_equal(t.stats(0).window_packets, 1);
+  assert_int_equal(of_type(t.leave(), PacketType::kPart).size(), 0);
+  t.wait_for_timeout();
+  const auto parts = of_type(t.leave(), PacketType::kPart);
+  assert_int_equal(parts.size(), 8);
+  assert_in_order(parts, t.sent[0].sequence, kMssJumbo);
+}
+
+int make_swift_path(void** state) {
+  auto* path = new NarrowPath(kMssJumbo, transport::CongestionKind::kSwift);
+  *state = path;
+  path->connect();
+  return 0;
+}
+
 void reduced__only_what_is_too_large_is_lost(void** state) {
   NarrowPath& t = *narrow_path(state);
   t.send(0, TwoHosts::message(1440, 1));
@@ -233,12 +315,18 @@ int main() {
   const struct CMUnitTest tests[] = {
       MN_JUMBO_PATH_TEST(parts__are_marked),
       MN_PATH_TEST(parts__of_a_bundle_are_marked),
+      MN_PATH_TEST(parts__of_a_bundle_that_is_too_large_by_its_table),
       MN_PATH_TEST(parts__of_the_oldest_packet_come_first),
       MN_JUMBO_PATH_TEST(parts__that_came_are_not_sent_after_a_timeout),
+      MN_JUMBO_PATH_TEST(parts__are_no_tail_probe),
       MN_JUMBO_PATH_TEST(parts__that_came_meanwhile_are_left_out),
       MN_JUMBO_PATH_TEST(parts__of_the_next_packet_begin_anew),
       MN_JUMBO_PATH_TEST(parts__answers_that_say_nothing),
       MN_JUMBO_PATH_TEST(parts__answers_and_the_timeout),
+      MN_JUMBO_PATH_TEST(parts__each_begins_the_wait_again),
+      MN_JUMBO_PATH_TEST(parts__ask_for_an_answer),
+      cmocka_unit_test_setup_teardown(parts__all_of_one_packet_after_a_timeout, make_swift_path,
+                                      free_narrow_path),
       MN_PATH_TEST(reduced__only_what_is_too_large_is_lost),
       MN_PATH_TEST(reduced__the_next_timeout_comes_soon),
   };
