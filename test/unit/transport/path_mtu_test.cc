@@ -290,6 +290,23 @@ void search__answers_of_another_size(void** state) {
   assert_int_equal(t.stats(0).mss, 1330);
 }
 
+// The second tells whether the path is there at all. What the peer asks is answered first.
+void search__each_probe_is_two(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly_until([&t] { return t.probes_lost() == 1; });
+  t.craft(PacketType::kProbe, wire::kFlagAckNow, 0, Bytes(700));
+  const auto packets = t.leave();
+  assert_int_equal(packets.size(), 3);
+  assert_true(packets[0].type == PacketType::kAck && packets[0].extra == 700);
+  for (size_t i = 1; i < 3; i++) {
+    assert_true(packets[i].type == PacketType::kProbe && packets[i].flags == wire::kFlagAckNow);
+    assert_int_equal(packets[i].payload_length, i == 1 ? 1440 : 0);
+    assert_int_equal(packets[i].sequence, t.sent[0].sequence + 1);
+  }
+}
+
 void search__waits_for_two_timeouts(void** state) {
   NarrowPath& t = *narrow_path(state);
   t.takes(1300);
@@ -372,6 +389,7 @@ int main() {
       MN_JUMBO_PATH_TEST(search__what_most_networks_take_first),
       MN_JUMBO_PATH_TEST(search__and_then_more),
       MN_PATH_TEST(search__answers_of_another_size),
+      MN_PATH_TEST(search__each_probe_is_two),
       MN_PATH_TEST(search__waits_for_two_timeouts),
       MN_PATH_TEST(search__an_answer_that_is_late),
       MN_PATH_TEST(search__into_silence),
