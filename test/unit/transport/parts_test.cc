@@ -17,6 +17,7 @@ struct Crafted {
   uint16_t extra = 0;
   uint32_t sequence = 0;  // after the one that is expected
   uint8_t message_count = 0;
+  uint32_t timestamp = 0;  // since that of `real`
 };
 
 wire::PacketHeader real;  // the next of host 0, which never leaves
@@ -39,6 +40,7 @@ PacketVerdict craft(TwoHosts* t, const Crafted& c, const Bytes& payload) {
   header.extra = c.extra;
   header.sequence += c.sequence;
   header.message_count = c.message_count;
+  header.timestamp += c.timestamp;
   header.payload_length = static_cast<uint16_t>(payload.size());
   Bytes bytes(wire::kHeaderSize);
   wire::encode_packet_header(header, {}, bytes);
@@ -90,6 +92,7 @@ void part__in_turn_only(void** state) {
   assert_true(craft(&t, {.flags = wire::kFlagLast, .extra = 120}, slice(text, 120, 300)) ==
               PacketVerdict::kAccepted);
   assert_true(part_from(&t, 0, slice(text, 0, 100)) == PacketVerdict::kDuplicate);
+  assert_int_equal(t.stats(1).rx_packets, 1);
   t.read_all();
   assert_int_equal(t.hosts[1]->messages.size(), 1);
   assert_true(t.hosts[1]->messages[0] == text);
@@ -99,7 +102,8 @@ void part__then_the_whole_packet(void** state) {
   TwoHosts& t = *two_hosts(state);
   const Bytes text = TwoHosts::message(300, 4);
   part_from(&t, 0, slice(text, 0, 100));
-  const Crafted whole{.type = PacketType::kData, .flags = kWhole};
+  // What it has no room to name is no place in it.
+  const Crafted whole{.type = PacketType::kData, .flags = kWhole, .extra = 3};
   assert_true(craft(&t, whole, text) == PacketVerdict::kAccepted);
   assert_true(craft(&t, whole, text) == PacketVerdict::kDuplicate);
   t.read_all();
@@ -150,6 +154,7 @@ void part__bundles_that_overlap(void** state) {
   assert_true(craft(&t, {.flags = kWhole, .extra = 20, .message_count = 3}, bundle_of({c, b, d})) ==
               PacketVerdict::kAccepted);
   t.read_all();
+  assert_int_equal(t.hosts[1]->segments, 4);  // a and c, b in two, d
   assert_int_equal(t.hosts[1]->messages.size(), 4);
   assert_true(t.hosts[1]->messages[0] == a && t.hosts[1]->messages[1] == c);
   assert_true(t.hosts[1]->messages[2] == b && t.hosts[1]->messages[3] == d);
@@ -217,9 +222,10 @@ void part__is_answered(void** state) {
   assert_true(answer.type == PacketType::kAck && answer.flags == wire::kFlagMore);
   assert_int_equal(answer.extra, 100);
   t.lose_all(1);
-  part_from(&t, 0, Bytes(100));  // again
+  craft(&t, {.flags = kBegin, .timestamp = 5}, Bytes(100));  // again
   t.poll(1);
   assert_int_equal(header_of(t.hosts[1]->wire[0]).extra, 100);
+  assert_int_equal(header_of(t.hosts[1]->wire[0]).echo, real.timestamp + 5);
   t.lose_all(1);
   craft(&t, {.flags = wire::kFlagLast, .extra = 100}, Bytes(1));
   t.poll(1);
@@ -279,6 +285,12 @@ void part__beyond_the_window(void** state) {
   assert_true(craft(&t, part, {1}) == PacketVerdict::kOutsideWindow);
   t.poll(1);
   assert_true(craft(&t, part, {1}) == PacketVerdict::kAccepted);
+}
+
+void part__larger_than_a_packet(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  assert_true(part_from(&t, 0, Bytes(1441)) == PacketVerdict::kMalformed);
+  assert_true(part_from(&t, 0, Bytes(1440)) == PacketVerdict::kAccepted);
 }
 
 // Where a part ends is a number of 16 bits.
@@ -352,6 +364,7 @@ int main() {
       MN_CRAFTING_TEST(part__has_one_answer),
       MN_CRAFTING_TEST(part__each_keeps_the_flow),
       MN_CRAFTING_TEST(part__beyond_the_window),
+      MN_CRAFTING_TEST(part__larger_than_a_packet),
       MN_CRAFTING_TEST(part__beyond_the_largest_packet),
       MN_CRAFTING_TEST(part__then_a_close_in_its_place),
       MN_CRAFTING_TEST(part__after_the_close),
