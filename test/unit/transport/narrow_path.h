@@ -156,12 +156,14 @@ inline Sizes probe_sizes(const NarrowPath::Headers& headers) {
   return sizes;
 }
 
+constexpr uint16_t kMssJumbo = 8940;
+
 inline NarrowPath* narrow_path(void** state) { return static_cast<NarrowPath*>(*state); }
-template <uint16_t mss, bool connected = true>
+template <uint16_t mss = 1440, NarrowPath::Kind congestion = NarrowPath::Kind::kFixed>
 int make_narrow_path(void** state) {
-  auto* path = new NarrowPath(mss);
+  auto* path = new NarrowPath(mss, congestion);
   *state = path;
-  if (connected) path->connect();
+  path->connect();
   return 0;
 }
 inline int free_narrow_path(void** state) {
@@ -169,14 +171,9 @@ inline int free_narrow_path(void** state) {
   return 0;
 }
 
-constexpr uint16_t kMssJumbo = 8940;
-
-#define MN_PATH_TEST(f, ...)                                                                       \
-  cmocka_unit_test_setup_teardown(f,                                                               \
-                                  (::mn::test::make_narrow_path<1440 __VA_OPT__(, ) __VA_ARGS__>), \
-                                  ::mn::test::free_narrow_path)
-#define MN_JUMBO_PATH_TEST(f)                                                             \
-  cmocka_unit_test_setup_teardown(f, ::mn::test::make_narrow_path<::mn::test::kMssJumbo>, \
+// Arguments: as of make_narrow_path.
+#define MN_PATH_TEST(f, ...)                                                      \
+  cmocka_unit_test_setup_teardown(f, (::mn::test::make_narrow_path<__VA_ARGS__>), \
                                   ::mn::test::free_narrow_path)
 
 }  // namespace mn::test

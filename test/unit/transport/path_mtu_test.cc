@@ -111,6 +111,11 @@ void path__only_the_way_back(void** state) {
   assert_int_equal(t.stats(0).mss, 1440);
 }
 
+int make_unconnected(void** state) {
+  *state = new NarrowPath(1440);
+  return 0;
+}
+
 // One that knows neither padded probes nor parts looks like a path that eats them.
 void path__a_peer_without_parts(void** state) {
   NarrowPath& t = *narrow_path(state);
@@ -378,7 +383,8 @@ int main() {
       MN_PATH_TEST(path__nothing_arrives),
       MN_PATH_TEST(path__parts_that_came_are_not_sent_again),
       MN_PATH_TEST(path__only_the_way_back),
-      MN_PATH_TEST(path__a_peer_without_parts, false),
+      cmocka_unit_test_setup_teardown(path__a_peer_without_parts, make_unconnected,
+                                      free_narrow_path),
       MN_PATH_TEST(path__false_alarm),
       MN_PATH_TEST(suspect__after_each_third_loss),
       MN_PATH_TEST(suspect__not_for_small_packets),
@@ -386,8 +392,8 @@ int main() {
       MN_PATH_TEST(suspect__each_time_from_the_beginning),
       MN_PATH_TEST(search__sizes),
       MN_PATH_TEST(search__not_below_the_least),
-      MN_JUMBO_PATH_TEST(search__what_most_networks_take_first),
-      MN_JUMBO_PATH_TEST(search__and_then_more),
+      MN_PATH_TEST(search__what_most_networks_take_first, kMssJumbo),
+      MN_PATH_TEST(search__and_then_more, kMssJumbo),
       MN_PATH_TEST(search__answers_of_another_size),
       MN_PATH_TEST(search__each_probe_is_two),
       MN_PATH_TEST(search__waits_for_two_timeouts),

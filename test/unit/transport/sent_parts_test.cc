@@ -271,13 +271,6 @@ void parts__all_of_one_packet_after_a_timeout(void** state) {
   assert_in_order(parts, t.sent[0].sequence, kMssJumbo);
 }
 
-int make_swift_path(void** state) {
-  auto* path = new NarrowPath(kMssJumbo, transport::CongestionKind::kSwift);
-  *state = path;
-  path->connect();
-  return 0;
-}
-
 void reduced__only_what_is_too_large_is_lost(void** state) {
   NarrowPath& t = *narrow_path(state);
   t.send(0, TwoHosts::message(1440, 1));
@@ -313,20 +306,19 @@ void reduced__the_next_timeout_comes_soon(void** state) {
 
 int main() {
   const struct CMUnitTest tests[] = {
-      MN_JUMBO_PATH_TEST(parts__are_marked),
+      MN_PATH_TEST(parts__are_marked, kMssJumbo),
       MN_PATH_TEST(parts__of_a_bundle_are_marked),
       MN_PATH_TEST(parts__of_a_bundle_that_is_too_large_by_its_table),
       MN_PATH_TEST(parts__of_the_oldest_packet_come_first),
-      MN_JUMBO_PATH_TEST(parts__that_came_are_not_sent_after_a_timeout),
-      MN_JUMBO_PATH_TEST(parts__are_no_tail_probe),
-      MN_JUMBO_PATH_TEST(parts__that_came_meanwhile_are_left_out),
-      MN_JUMBO_PATH_TEST(parts__of_the_next_packet_begin_anew),
-      MN_JUMBO_PATH_TEST(parts__answers_that_say_nothing),
-      MN_JUMBO_PATH_TEST(parts__answers_and_the_timeout),
-      MN_JUMBO_PATH_TEST(parts__each_begins_the_wait_again),
-      MN_JUMBO_PATH_TEST(parts__ask_for_an_answer),
-      cmocka_unit_test_setup_teardown(parts__all_of_one_packet_after_a_timeout, make_swift_path,
-                                      free_narrow_path),
+      MN_PATH_TEST(parts__that_came_are_not_sent_after_a_timeout, kMssJumbo),
+      MN_PATH_TEST(parts__are_no_tail_probe, kMssJumbo),
+      MN_PATH_TEST(parts__that_came_meanwhile_are_left_out, kMssJumbo),
+      MN_PATH_TEST(parts__of_the_next_packet_begin_anew, kMssJumbo),
+      MN_PATH_TEST(parts__answers_that_say_nothing, kMssJumbo),
+      MN_PATH_TEST(parts__answers_and_the_timeout, kMssJumbo),
+      MN_PATH_TEST(parts__each_begins_the_wait_again, kMssJumbo),
+      MN_PATH_TEST(parts__ask_for_an_answer, kMssJumbo),
+      MN_PATH_TEST(parts__all_of_one_packet_after_a_timeout, kMssJumbo, NarrowPath::Kind::kSwift),
       MN_PATH_TEST(reduced__only_what_is_too_large_is_lost),
       MN_PATH_TEST(reduced__the_next_timeout_comes_soon),
   };
