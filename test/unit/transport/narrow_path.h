@@ -42,6 +42,14 @@ struct NarrowPath : TwoHosts {
       });
     };
   }
+  // Nothing larger, and no data packets of just this payload: only they are unlucky.
+  void eats_data_of(size_t payload) {
+    path = [bytes = payload + wire::kHeaderSize](Wire& wire) {
+      std::erase_if(wire, [bytes](const Bytes& b) {
+        return b.size() > bytes || (b.size() == bytes && header_of(b).type == PacketType::kData);
+      });
+    };
+  }
 
   // What host 0 has to send goes to its wire; its headers.
   Headers leave() {

@@ -288,11 +288,16 @@ void search__answers_of_another_size(void** state) {
   t.fly_until_reduced();
   assert_true((probe_sizes(t.sent) == Sizes{1440, 1440, 1440}));
   assert_true(probe_sizes(t.leave()) == Sizes{1330});
+  t.path(t.hosts[0]->wire);
+  t.round_trip();
   for (const uint16_t size : {1220, 1329, 1331, 1440}) t.answer(0, size);
   assert_int_equal(t.stats(0).mss, 1220);
   assert_true(probe_sizes(t.leave()).empty());
   t.answer(0, 1330);
   assert_int_equal(t.stats(0).mss, 1330);
+  // The next waits for its answer only from when it leaves.
+  t.pass(t.stats(0).rto * 3, false);
+  assert_int_equal(t.probes_lost(), 3);
 }
 
 // The second tells whether the path is there at all. What the peer asks is answered first.
@@ -353,6 +358,26 @@ void search__into_silence(void** state) {
       (probe_sizes(t.sent) == Sizes{1440, 1440, 1440, 1330, 1330, 1330, 1275, 1275, 1275, 1248}));
 }
 
+// Its probe is not lost when that of the search would have been.
+void search__gives_way_to_a_suspicion(void** state) {
+  NarrowPath& t = *narrow_path(state);
+  t.takes(1300);
+  t.send(0, TwoHosts::message(1440, 1));
+  t.fly_until_reduced();
+  t.exchange();
+  t.eats_data_of(1220);
+  t.send(0, TwoHosts::message(1220, 2));
+  send_small_ones(&t, 2);
+  t.send(0, TwoHosts::message(8, 1));
+  t.leave();
+  t.round_trip();
+  t.pass(microseconds(100), false);
+  assert_int_equal(t.leave_one().payload_length, 1220);
+  t.pass(t.stats(0).rto * 3, false);
+  assert_int_equal(t.probes_lost(), 3);
+  assert_true(probe_sizes(t.leave()) == Sizes{1220});
+}
+
 // A suspicion in between, which is unfounded: all that was agreed on is still to be searched.
 void search__goes_on_after_a_suspicion(void** state) {
   NarrowPath& t = *narrow_path(state);
@@ -362,12 +387,7 @@ void search__goes_on_after_a_suspicion(void** state) {
   t.fly(milliseconds(599'900), milliseconds(100));
   t.sent.clear();
   t.fly_until([&t] { return !probe_sizes(t.sent).empty(); });
-  t.path = [](NarrowPath::Wire& wire) {
-    std::erase_if(wire, [](const Bytes& b) {
-      return b.size() > 32 + 1240 ||
-             (b.size() == 32 + 1220 && header_of(b).type == PacketType::kData);
-    });
-  };
+  t.eats_data_of(1220);
   t.send(0, TwoHosts::message(1220, 2));
   send_small_ones(&t, 5);
   assert_true((probe_sizes(t.sent) == Sizes{1440, 1220, 1440}));
@@ -399,6 +419,7 @@ int main() {
       MN_PATH_TEST(search__waits_for_two_timeouts),
       MN_PATH_TEST(search__an_answer_that_is_late),
       MN_PATH_TEST(search__into_silence),
+      MN_PATH_TEST(search__gives_way_to_a_suspicion),
       MN_PATH_TEST(search__goes_on_after_a_suspicion),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
