@@ -228,7 +228,8 @@ void ChannelRegistry::on_event(const EngineEvent& event) {
   if (it == by_lane_.end()) return;
   ChannelRecord* record = it->second;
   if (event.kind == EngineEvent::Kind::kFlowEnded) {
-    end_local_flow(record, event.tuple.local_ip, event.tuple.local_port);
+    // The port of a listener that is gone may be that of a flow that we opened since.
+    if (!event.accepted) end_local_flow(record, event.tuple.local_ip, event.tuple.local_port);
     if (log_enabled(LogLevel::kDebug)) {
       const std::string flow = format_flow(event.tuple);
       log_event(LogLevel::kDebug, {.channel = record->id, .flow = flow.c_str()},

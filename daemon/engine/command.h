@@ -54,16 +54,17 @@ struct EngineEvent {
     kLaneViolated,  // lane, reason (static text): the application broke the channel's protocol; no
                     // cookie. The engine has stopped polling the lane; the control plane ends the
                     // session and removes it
-    kFlowEnded,     // lane, tuple; no cookie
+    kFlowEnded,     // lane, tuple, accepted; answers nothing
     kPortFree,  // lane, tuple of a flow that we opened: the application has heard of its end; no
-                // cookie
+                // cookie. May come before kFlowEnded
   } kind = Kind::kDone;
   uint64_t cookie = 0;
   Lane* lane = nullptr;
   FourTuple tuple{};
   transport::FlowRef flow = 0;
   int error = 0;
-  uint32_t engine = 0;  // its number among its NIC's
+  uint32_t engine = 0;    // its number among its NIC's
+  bool accepted = false;  // the peer opened the flow: its local port is a listener's
   const char* reason = nullptr;
   transport::FlowSnapshot stats{};
 };

@@ -245,6 +245,7 @@ size_t Engine::report(Instant now) {
         break;
       case transport::TransportEvent::Kind::kEnded:
         out.kind = EngineEvent::Kind::kFlowEnded;
+        out.accepted = event.cookie == 0;  // no request opened it
         break;
     }
     push_event(out);

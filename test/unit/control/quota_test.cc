@@ -97,6 +97,27 @@ void connect__counts_until_the_flow_ends(void** state) {
   assert_int_equal(connect(bench, first, &message), 0);
 }
 
+// An accepted flow has the port of its listener, which may have become that of a connect.
+void connect__counts_though_an_accepted_flow_of_its_port_ends(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  ControlMessage message;
+  assert_int_equal(connect(bench, client, &message), 0);
+  const ipc::FlowInfo flow = message.flow;
+  assert_int_equal(connect(bench, client, &message), 0);
+  const auto ended = [&](bool accepted) {
+    bench->engines[0]->events.try_push({.kind = mn::EngineEvent::Kind::kFlowEnded,
+                                        .lane = bench->registry->at(0)->channel->lane(0),
+                                        .tuple = {flow.local_ip, 0x0a000077, flow.local_port, 7},
+                                        .accepted = accepted});
+    bench->pump();
+  };
+  ended(true);
+  assert_int_equal(connect(bench, client, &message), EDQUOT);
+  ended(false);
+  assert_int_equal(connect(bench, client, &message), 0);
+}
+
 void root__is_not_bound(void** state) {
   ControlBench* bench = bench_of(state);
   Client* client = nullptr;
@@ -164,6 +185,7 @@ int main() {
       TEST(listen__counts_for_the_user),
       TEST(listen__a_refusal_of_an_engine_is_not_counted),
       TEST(connect__counts_until_the_flow_ends),
+      TEST(connect__counts_though_an_accepted_flow_of_its_port_ends),
       TEST(root__is_not_bound),
       TEST(set_limits__holds_for_what_comes),
       TEST(memory__of_all_lowered_below_what_is_in_use),
