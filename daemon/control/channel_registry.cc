@@ -29,6 +29,10 @@ bool exceeds(uint64_t more, uint64_t in_use, uint64_t limit) {
   return in_use > limit || more > limit - in_use;
 }
 
+// Half of an address's dynamic ports: the other half is for others, whoever lets the ends of flows
+// lie and so holds their ports.
+constexpr uint32_t kPortsPerUser = 8192;
+
 // Counts the answers of several engines; the last one calls `done` with the first error.
 struct Gathered {
   size_t left = 0;
@@ -79,9 +83,14 @@ Outcome ChannelRegistry::may_listen(const ChannelRecord& record) const {
 
 Outcome ChannelRegistry::may_connect(const ChannelRecord& record) const {
   const uid_t uid = record.owner.uid;
-  const uint32_t held = usage_of(uid).flows;
-  if (uid == 0 || held < limits_.flows_per_user) return {};
-  return over_quota(uid, held, "open flows", "flows_per_user");
+  const Usage& usage = usage_of(uid);
+  if (uid == 0) return {};
+  if (usage.flows >= limits_.flows_per_user) {
+    return over_quota(uid, usage.flows, "open flows", "flows_per_user");
+  }
+  if (usage.ports < std::max(limits_.flows_per_user, kPortsPerUser)) return {};
+  return {EDQUOT, "user " + std::to_string(uid) + " holds " + std::to_string(usage.ports) +
+                      " local ports, of ended flows, too, until its programs receive the ends"};
 }
 
 void ChannelRegistry::hold_listener(ChannelRecord* record,
@@ -102,13 +111,16 @@ void ChannelRegistry::drop_listener(ChannelRecord* record, Ipv4 ip, Port port) {
 
 void ChannelRegistry::hold_local_port(ChannelRecord* record, Ipv4 ip, Port port) {
   if (record->local_ports.emplace(std::pair(ip, port), true).second) {
-    users_[record->owner.uid].flows++;
+    Usage& usage = users_[record->owner.uid];
+    usage.flows++;
+    usage.ports++;
   }
 }
 
 bool ChannelRegistry::drop_local_port(ChannelRecord* record, Ipv4 ip, Port port) {
   end_local_flow(record, ip, port);
   if (record->local_ports.erase({ip, port}) == 0) return false;
+  users_[record->owner.uid].ports--;
   ports_.release(clock_now(), ip, port);
   return true;
 }

@@ -101,6 +101,7 @@ class ChannelRegistry {
     uint32_t channels = 0;
     uint64_t memory_bytes = 0;
     uint32_t flows = 0;
+    uint32_t ports = 0;  // of these, and of ended ones of which the application has yet to hear
     uint32_t listeners = 0;
   };
 

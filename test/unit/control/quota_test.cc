@@ -118,6 +118,38 @@ void connect__counts_though_an_accepted_flow_of_its_port_ends(void** state) {
   assert_int_equal(connect(bench, client, &message), 0);
 }
 
+// Ports are for all users of an address: who keeps those of ended flows keeps them from others.
+void connect__one_user_cannot_take_all_ports(void** state) {
+  ControlBench* bench = bench_of(state);
+  Client* client = bench->attached();
+  ControlMessage message;
+  int error = 0;
+  int connected = 0;
+  ipc::FlowInfo flow{};
+  for (; connected < 16384; connected++) {
+    error = connect(bench, client, &message);
+    if (error != 0) break;
+    flow = message.flow;
+    bench->engines[0]->events.try_push(
+        {.kind = mn::EngineEvent::Kind::kFlowEnded,  // and no kPortFree: its slot is kept
+         .lane = bench->registry->at(0)->channel->lane(0),
+         .tuple = {flow.local_ip, flow.remote_ip, flow.local_port, flow.remote_port}});
+    bench->pump();
+  }
+  assert_int_equal(error, EDQUOT);
+  assert_int_equal(connected, 8192);
+  assert_string_equal(message.reason,
+                      "user 1000 holds 8192 local ports, of ended flows, too, until its programs "
+                      "receive the ends");
+  assert_int_equal(connect(bench, bench->attached(1001), &message), 0);
+  bench->engines[0]->events.try_push(
+      {.kind = mn::EngineEvent::Kind::kPortFree,
+       .lane = bench->registry->at(0)->channel->lane(0),
+       .tuple = {flow.local_ip, flow.remote_ip, flow.local_port, flow.remote_port}});
+  bench->pump();
+  assert_int_equal(connect(bench, client, &message), 0);
+}
+
 void root__is_not_bound(void** state) {
   ControlBench* bench = bench_of(state);
   Client* client = nullptr;
@@ -186,6 +218,7 @@ int main() {
       TEST(listen__a_refusal_of_an_engine_is_not_counted),
       TEST(connect__counts_until_the_flow_ends),
       TEST(connect__counts_though_an_accepted_flow_of_its_port_ends),
+      TEST(connect__one_user_cannot_take_all_ports),
       TEST(root__is_not_bound),
       TEST(set_limits__holds_for_what_comes),
       TEST(memory__of_all_lowered_below_what_is_in_use),
