@@ -31,6 +31,8 @@ class SpscQueue {
     return true;
   }
 
+  static constexpr size_t capacity() { return kCapacity; }
+
   // For the pusher: will the next `n` pushes succeed?
   bool has_room(size_t n) const {
     return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire) + n <=

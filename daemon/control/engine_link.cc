@@ -28,7 +28,8 @@ void EngineLink::drain() {
   uint64_t rings = 0;
   if (door_.notify_fd >= 0) (void)!read(door_.notify_fd, &rings, sizeof(rings));
   EngineEvent event;
-  while (door_.events->try_pop(&event)) {
+  size_t taken = 0;
+  for (; door_.events->try_pop(&event); taken++) {
     // These answer nothing, whatever their cookie says.
     const bool is_news = event.kind == EngineEvent::Kind::kFlowEnded ||
                          event.kind == EngineEvent::Kind::kPortFree ||
@@ -44,6 +45,8 @@ void EngineLink::drain() {
     }
   }
   flush();
+  // An engine that found no room sleeps on what it has still to tell.
+  if (taken >= EngineEventQueue::capacity() / 4) door_.wake();
 }
 
 }  // namespace mn::control
