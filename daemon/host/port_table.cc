@@ -34,8 +34,10 @@ PortStatus PortTable::listen(Port port, PortOwner owner) {
 bool PortTable::unlisten(Port port, PortOwner owner) {
   Entry& entry = entries_[port];
   if (entry.state != State::kListening || entry.owner != owner) return false;
-  entry = Entry{};
-  if (is_dynamic(port)) free_.push_front(entries_, port);
+  // It rests no shorter for having been listened on.
+  entry.state = State::kFree;
+  entry.owner = 0;
+  if (is_dynamic(port)) free_.push_back(entries_, port);
   return true;
 }
 
@@ -48,7 +50,7 @@ Port PortTable::allocate(Instant now, PortOwner owner) {
   MN_ASSERT(owner != 0);
   if (free_.empty()) return 0;
   const uint32_t port = free_.front();
-  // All others were freed later.
+  // All others were freed later, or have been listened on since.
   if (now - entries_[port].free_since < config_.linger) return 0;
   give(port, owner);
   return static_cast<Port>(port);

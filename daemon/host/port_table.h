@@ -36,7 +36,7 @@ class PortTable {
 
   // kInUse: listened on already (by anybody, the owner included), or the local port of a flow.
   PortStatus listen(Port port, PortOwner owner);
-  // False: `owner` does not listen on it. The port is free at once.
+  // False: `owner` does not listen on it. The port is free at once, but for the rest after a flow.
   bool unlisten(Port port, PortOwner owner);
   PortOwner listener(Port port) const;  // 0: none
 

@@ -124,6 +124,16 @@ void take__not_a_listener_s_nor_outside_the_range(void**) {
   assert_int_equal(table->listen(60003, kBob), PortStatus::kInUse);
 }
 
+// Whoever listened on it in between: its last flow ended when it ended.
+void take__a_listener_in_between_is_no_rest(void**) {
+  const mn::Port port = table->allocate(kStart, kAlice);
+  table->release(kStart, port);
+  table->listen(port, kAlice);
+  table->unlisten(port, kAlice);
+  assert_false(table->take(kStart + seconds(1), port, kAlice));
+  assert_true(table->take(kStart + seconds(60), port, kAlice));
+}
+
 }  // namespace
 
 int main() {
@@ -137,6 +147,7 @@ int main() {
       MN_CASE(listen__takes_a_dynamic_port_out_of_the_pool),
       MN_CASE(allocate__thousands),
       MN_CASE(take__a_port_that_rested),
+      MN_CASE(take__a_listener_in_between_is_no_rest),
       MN_CASE(take__not_a_listener_s_nor_outside_the_range),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
