@@ -101,9 +101,14 @@ bool copy_records(const Sources& sources, double seconds, FILE* file, uint64_t* 
                   uint64_t* ret_lost) {
   std::vector<ipc::TraceRecord> records(kReadAtOnce * sources.size());
   const int64_t end = seconds > 0 ? now_ns() + static_cast<int64_t>(seconds * 1e9) : INT64_MAX;
+  uint32_t capacity = 0;
+  for (const auto& source : sources) capacity = std::max(capacity, source->info.capacity);
+  const uint64_t looks_max = capacity / kReadAtOnce + 1;
   for (bool last = false; !last;) {
     last = stopped != 0 || now_ns() >= end || sources.front()->client.poll_alive() != 0;
-    for (bool more = true; more;) {
+    // Until the rings are empty; when it is time, what they hold: busy engines write as fast.
+    bool more = true;
+    for (uint64_t looks = 0; more && looks < looks_max;) {
       more = false;
       size_t count = 0;
       for (const auto& source : sources) {
@@ -120,6 +125,8 @@ bool copy_records(const Sources& sources, double seconds, FILE* file, uint64_t* 
       }
       *ret_count += count;
       if (fwrite(records.data(), sizeof(records[0]), count, file) != count) return false;
+      last = last || stopped != 0 || now_ns() >= end;
+      looks += last;
     }
     const timespec pause{0, kReadEveryNs};
     if (!last) nanosleep(&pause, nullptr);
