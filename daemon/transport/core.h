@@ -95,10 +95,11 @@ struct Core {
 
 // Memory of the service that an idle flow takes: itself, its generation and place in the pool, four
 // entries of the hash table (which is a power of two and at most half full), a slot of a lane with
-// its place among the free ones (channel/lane.h), and, if it was opened here, a local port
-// (host/port_table.h). Blocks of records are borrowed only for packets that are under way.
-constexpr size_t kIdleFlowBytes =
-    sizeof(Flow) + sizeof(uint16_t) + sizeof(uint32_t) + 4 * FlowTable::kEntryBytes + 16 + 4 + 32;
+// its four-tuple and its place among the free ones (channel/lane.h), and, if it was opened here, a
+// local port (host/port_table.h). Blocks of records are borrowed only for packets that are under
+// way.
+constexpr size_t kIdleFlowBytes = sizeof(Flow) + sizeof(uint16_t) + sizeof(uint32_t) +
+                                  4 * FlowTable::kEntryBytes + 16 + sizeof(FourTuple) + 4 + 32;
 static_assert(kIdleFlowBytes <= 1024);
 
 inline Flow* flow_of_timer(TimerNode* node) {
