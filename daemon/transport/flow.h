@@ -129,11 +129,12 @@ struct alignas(64) Flow {
   uint8_t ack_every = 16;        // packets
   uint8_t backoff = 0;           // of the loss timer
   LossTimer loss_timer = LossTimer::kNone;
-  uint16_t turn_bytes = 0;  // sent in this turn
-  uint16_t rx_part = 0;     // bytes of rx_next delivered already, by parts
-  uint8_t unasked = 0;      // packets sent since one asked for an ack at once
-  uint8_t path_due = 0;     // PathDue
-  uint16_t tx_part = 0;     // bytes of tx_part_of that have left
+  uint16_t turn_bytes = 0;   // sent in this turn
+  uint16_t rx_part = 0;      // bytes of rx_next delivered already, by parts
+  uint8_t rx_parts = 0;      // that brought them
+  uint8_t unasked : 4 = 0;   // packets sent since one asked for an ack at once
+  uint8_t path_due : 4 = 0;  // PathDue
+  uint16_t tx_part = 0;      // bytes of tx_part_of that have left
   FlowRef store_flow = kNoFlow;
   MessageStore* store = nullptr;
   StoreState* group = nullptr;  // the store's, or Core::orphans when kDead

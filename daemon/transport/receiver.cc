@@ -6,6 +6,7 @@
 
 #include "ipc/shm_layout.h"
 #include "transport/lifecycle.h"
+#include "transport/path_mtu.h"
 #include "transport/trace.h"
 #include "wire/bundle.h"
 #include "wire/bytes.h"
@@ -218,6 +219,16 @@ PacketVerdict on_data(Core& core, Instant now, Flow& flow, const wire::Packet& p
   return PacketVerdict::kAccepted;
 }
 
+// The window counts packets, so they may not come in any number of pieces. An honest sender cuts at
+// kMssFloor at least, two parts of a bundle are together longer than that, and it begins again
+// where the path changes.
+static uint32_t parts_max(const Flow& flow) {
+  return std::min(4u * flow.rx_mss / kMssFloor + 8, uint32_t{UINT8_MAX});
+}
+// Messages of a late bundle that are taken one by one when it comes; the others when it comes
+// again.
+constexpr uint32_t kSplitMax = 16;
+
 // Some of the messages' bytes of the packet that is expected next.
 struct Piece {
   uint32_t begin;  // among these bytes
@@ -230,13 +241,12 @@ struct Piece {
 static PacketVerdict take_piece(Core& core, Instant now, Flow& flow, const Piece& piece,
                                 uint32_t bytes) {
   const uint32_t end = piece.begin + bytes;
-  if (piece.begin > flow.rx_part || end <= flow.rx_part || end > UINT16_MAX) {
-    return PacketVerdict::kDuplicate;
-  }
-  const uint32_t known = flow.rx_part - piece.begin;  // 0 of a bundle
+  if (piece.begin > flow.rx_part || end <= flow.rx_part) return PacketVerdict::kDuplicate;
+  if (end > flow.rx_mss) return refuse_peer(core, now, flow);  // no packet was that long
+  const uint32_t known = flow.rx_part - piece.begin;           // 0 of a bundle
   const auto payload = piece.payload.subspan(known);
-  // The window counts packets, and one may come in any number of parts: these leave the other flows
-  // something to fill their holes with, but take of the quarter that goes to and fro (on_early).
+  // Parts leave the other flows something to fill their holes with, but take of the quarter that
+  // goes to and fro (on_early).
   if (flow.store->rx_free() <= flow.store->rx_capacity() / 8) return PacketVerdict::kNoBuffer;
   const BufferIndex buffer = flow.store->rx_put(payload);
   if (buffer == kNoBuffer) return PacketVerdict::kNoBuffer;
@@ -264,7 +274,9 @@ static PacketVerdict take_bundle(Core& core, Instant now, Flow& flow, const Piec
   PacketVerdict verdict = PacketVerdict::kDuplicate;
   size_t at = table;
   uint32_t begin = bundle.begin;
+  uint32_t taken = 0;
   for (size_t i = 0; i < bundle.message_count; i++) {
+    if (taken == kSplitMax) return PacketVerdict::kNoBuffer;
     const uint32_t length = wire::load_be16(&bundle.payload[2 * i]);
     at = wire::bundle_align(at);
     const PacketVerdict one = take_piece(core, now, flow,
@@ -274,6 +286,7 @@ static PacketVerdict take_bundle(Core& core, Instant now, Flow& flow, const Piec
                                           .message_count = 0},
                                          length);
     if (one != PacketVerdict::kDuplicate) verdict = one;
+    taken += one == PacketVerdict::kAccepted;
     if (one == PacketVerdict::kNoBuffer || one == PacketVerdict::kMalformed) break;
     at += length;
     begin += length;
@@ -292,19 +305,23 @@ PacketVerdict on_part(Core& core, Instant now, Flow& flow, const wire::Packet& p
   }
   note_receiving(now, flow);
   if (header.type == PacketType::kClose) return refuse_peer(core, now, flow);
+  if (flow.rx_parts == parts_max(flow)) return refuse_peer(core, now, flow);
   // What came whole, late, begins where its messages do.
   const Piece piece{.begin = header.type == PacketType::kPart ? header.extra : uint32_t{0},
                     .payload = packet.payload,
                     .flags = entry_flags_of(header),
                     .message_count = header.message_count};
+  const uint32_t before_it = flow.rx_part;
   const PacketVerdict verdict =
       header.message_count > 0
           ? take_bundle(core, now, flow, piece)
           : take_piece(core, now, flow, piece, static_cast<uint32_t>(packet.payload.size()));
   if (verdict == PacketVerdict::kMalformed) return verdict;
+  if (header.type == PacketType::kPart && flow.rx_part != before_it) flow.rx_parts++;
   if (verdict == PacketVerdict::kNoBuffer) flow.hole_since = now;  // not the peer's fault
   if (verdict != PacketVerdict::kAccepted || (header.flags & wire::kFlagMore) != 0) return verdict;
   flow.rx_part = 0;
+  flow.rx_parts = 0;
   flow.rx_packets++;
   ++flow.rx_next;
   deliver_early(core, now, flow);

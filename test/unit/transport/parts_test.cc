@@ -127,7 +127,7 @@ void part__of_a_bundle(void** state) {
   assert_true(t.hosts[1]->messages[1] == (Bytes{9, 9}));
 }
 
-Bytes bundle_of(std::initializer_list<Bytes> messages) {
+Bytes bundle_of(const std::vector<Bytes>& messages) {
   Bytes bytes(wire::bundle_table_size(messages.size()));
   size_t i = 0;
   for (const Bytes& one : messages) {
@@ -181,6 +181,7 @@ void part__leaves_a_reserve(void** state) {
   const auto& store = t.hosts[1]->store;
   const uint32_t reserve = store.rx_capacity() / 8;
   assert_true(reserve > 0);
+  take_buffers(&t, reserve + 5);
   uint16_t came = 0;
   const auto next = [&] { return part_from(&t, came, {1}); };
   while (next() == PacketVerdict::kAccepted) came++;
@@ -188,6 +189,67 @@ void part__leaves_a_reserve(void** state) {
   assert_int_equal(store.rx_free(), reserve);
   t.read_all();
   assert_true(next() == PacketVerdict::kAccepted);
+}
+
+// How many messages of one flow arrive while another one's peer sends all the time what its host
+// takes, in parts of a byte or in packets of a byte; the application reads as much as `reads`
+// buffers a millisecond.
+size_t beside_a_flood(TwoHosts* t, uint32_t parts_of_packet, int reads) {
+  const FourTuple hostile = t->flow_tuple;
+  FourTuple honest = hostile;
+  honest.local_port++;
+  t->flow_tuple = honest;
+  t->open();
+  t->settle();
+  t->take_events(0);
+  const transport::FlowRef flow = t->hosts[1]->opened;
+  auto& store = t->hosts[1]->store;
+  auto& transport = t->hosts[1]->transport;
+  size_t arrived = 0;
+  uint32_t came = 0;
+  for (int ms = 0; ms < 1000; ms++) {
+    t->now = t->now + milliseconds(1);
+    for (auto& h : t->hosts) h->transport.on_deadline(t->now);
+    t->flow_tuple = hostile;
+    for (PacketVerdict verdict = PacketVerdict::kAccepted; verdict == PacketVerdict::kAccepted;) {
+      const uint32_t at = came % parts_of_packet;
+      const bool ends = at + 1 == parts_of_packet;
+      const auto flags = static_cast<uint8_t>((at == 0 ? wire::kFlagFirst : 0) |
+                                              (ends ? wire::kFlagLast : wire::kFlagMore));
+      verdict = craft(t,
+                      {.type = parts_of_packet > 1 ? PacketType::kPart : PacketType::kData,
+                       .flags = flags,
+                       .extra = static_cast<uint16_t>(at),
+                       .sequence = came / parts_of_packet},
+                      {1});
+      came += verdict == PacketVerdict::kAccepted;
+    }
+    t->flow_tuple = honest;
+    while (t->stats(0).tx_queued_bytes < 20000) assert_true(t->send(0, TwoHosts::message(1000, 1)));
+    t->poll(0);
+    t->deliver_all(0);
+    Delivery d;
+    for (int i = 0; i < reads && store.next_delivery(&d); i++) {
+      if (d.kind != Delivery::Kind::kSegment) continue;
+      if (d.flow == flow) arrived += d.segment.message_count > 0 ? d.segment.message_count : 1;
+      store.rx_release(d.segment.buffer);
+    }
+    transport.on_store_space(t->now, &store);
+    t->poll(1);
+    t->deliver_all(1);
+  }
+  return arrived;
+}
+
+// A peer that sends its packets in very many parts is held back like others: it takes no more than
+// its share of the buffers.
+void part__many_leave_others_their_share(void** state) {
+  const size_t beside_packets = beside_a_flood(two_hosts(state), 1, 32);
+  void* other = nullptr;
+  make_crafting(&other);
+  const size_t beside_parts = beside_a_flood(two_hosts(&other), 60000, 32);
+  free_two_hosts(&other);
+  assert_true(beside_parts * 4 > beside_packets);
 }
 
 // The window says that there is room, and so there is, for whole packets.
@@ -293,20 +355,59 @@ void part__larger_than_a_packet(void** state) {
   assert_true(part_from(&t, 0, Bytes(1440)) == PacketVerdict::kAccepted);
 }
 
-// Where a part ends is a number of 16 bits.
 void part__beyond_the_largest_packet(void** state) {
   TwoHosts& t = *two_hosts(state);
-  uint32_t came = 0;
-  const auto next = [&](uint32_t bytes) {
-    const PacketVerdict verdict = part_from(&t, came, Bytes(bytes));
-    t.read_all();
-    return verdict;
-  };
-  for (; came + 1000 <= UINT16_MAX; came += 1000) {
-    assert_true(next(1000) == PacketVerdict::kAccepted);
+  assert_true(part_from(&t, 0, Bytes(1000)) == PacketVerdict::kAccepted);
+  assert_true(part_from(&t, 1000, Bytes(440)) == PacketVerdict::kAccepted);
+  assert_true(part_from(&t, 1440, {1}) == PacketVerdict::kMalformed);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
+}
+
+// More than an honest sender makes of a packet, however the path changes. What brings nothing new
+// does not count.
+void part__more_than_any_path_makes_of_a_packet(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  constexpr uint32_t kMost = 4 * 1440 / 516 + 8;
+  for (uint32_t i = 0; i < kMost; i++) {
+    assert_true(part_from(&t, i, {1}) == PacketVerdict::kAccepted);
+    if (i + 1 < kMost) assert_true(part_from(&t, i, {1}) == PacketVerdict::kDuplicate);
   }
-  assert_true(next(UINT16_MAX + 1 - came) == PacketVerdict::kDuplicate);
-  assert_true(next(UINT16_MAX - came) == PacketVerdict::kAccepted);
+  assert_true(part_from(&t, kMost, {1}) == PacketVerdict::kMalformed);
+  t.read_all();
+  assert_int_equal(t.hosts[1]->end_reason, ipc::kEndReset);
+}
+
+// The packets after it may come in parts, too.
+void part__as_many_of_each_packet(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  for (uint32_t packet = 0; packet < 10; packet++) {
+    for (uint16_t i = 0; i < 10; i++) {
+      const auto flags = static_cast<uint8_t>((i == 0 ? wire::kFlagFirst : 0) |
+                                              (i == 9 ? wire::kFlagLast : wire::kFlagMore));
+      assert_true(craft(&t, {.flags = flags, .extra = i, .sequence = packet}, {1}) ==
+                  PacketVerdict::kAccepted);
+    }
+  }
+  t.read_all();
+  assert_int_equal(t.hosts[1]->messages.size(), 10);
+}
+
+// Its messages are taken apart only where a part came before; each takes a buffer of its own.
+void part__late_bundle_of_many(void** state) {
+  TwoHosts& t = *two_hosts(state);
+  assert_true(craft(&t, {.flags = kWhole | wire::kFlagMore}, {1}) == PacketVerdict::kAccepted);
+  const std::vector<Bytes> messages(40, {1});
+  const Crafted whole{.type = PacketType::kData, .flags = kWhole, .message_count = 40};
+  const auto arrived = [&](PacketVerdict wanted) {
+    assert_true(craft(&t, whole, bundle_of(messages)) == wanted);
+    t.read_all();
+    return t.hosts[1]->messages.size();
+  };
+  assert_int_equal(arrived(PacketVerdict::kNoBuffer), 17);
+  assert_int_equal(arrived(PacketVerdict::kNoBuffer), 33);
+  assert_int_equal(arrived(PacketVerdict::kAccepted), 40);
+  assert_int_equal(arrived(PacketVerdict::kDuplicate), 40);
 }
 
 void part__then_a_close_in_its_place(void** state) {
@@ -366,6 +467,10 @@ int main() {
       MN_CRAFTING_TEST(part__beyond_the_window),
       MN_CRAFTING_TEST(part__larger_than_a_packet),
       MN_CRAFTING_TEST(part__beyond_the_largest_packet),
+      MN_CRAFTING_TEST(part__more_than_any_path_makes_of_a_packet),
+      MN_CRAFTING_TEST(part__as_many_of_each_packet),
+      MN_CRAFTING_TEST(part__late_bundle_of_many),
+      MN_CRAFTING_TEST(part__many_leave_others_their_share),
       MN_CRAFTING_TEST(part__then_a_close_in_its_place),
       MN_CRAFTING_TEST(part__after_the_close),
       MN_CRAFTING_TEST(part__that_does_not_continue_the_message),
