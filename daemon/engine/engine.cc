@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "engine/gather.h"
+#include "wire/datagram.h"
 #include "wire/frame.h"
 
 namespace mn {
@@ -250,6 +251,7 @@ void Engine::expel(Instant now, Lane* lane) {
 size_t Engine::transmit(Instant now) {
   size_t sent = 0;
   size_t bytes = 0;
+  datagram_.frame = nullptr;
   for (; sent < kPacketsPerPoll && bytes < kBytesPerPoll; sent++) {
     // A frame first: a packet that was polled has left, as far as the transport is concerned.
     uint8_t* frame = sender_.begin(now);
@@ -268,8 +270,45 @@ size_t Engine::transmit(Instant now) {
   return sent;
 }
 
+// Returns by how much the last frame grew; 0: the packet needs one of its own.
+size_t Engine::join_datagram() {
+  OpenDatagram& open = datagram_;
+  const FourTuple& t = view_.tuple;
+  const size_t size = wire::kPortsSize + view_.header_size + view_.payload_length;
+  const size_t payload_max = std::min<size_t>(open.payload_max, view_.datagram_max);
+  if (open.frame == nullptr || open.spec.payload_length + size > payload_max ||
+      open.frame != sender_.last() || open.spec.destination_ip != t.remote_ip ||
+      open.spec.source_ip != t.local_ip || open.path != view_.path ||
+      open.peer_engine != view_.peer_engine || view_.path_in_doubt) {
+    return 0;
+  }
+  open.payload_max = payload_max;
+  uint8_t* const ports = open.frame + wire::kUdpPayloadOffset + open.spec.payload_length;
+  wire::encode_ports(t.local_port, t.remote_port,
+                     std::span<uint8_t, wire::kPortsSize>(ports, wire::kPortsSize));
+  const bool offload = nic_.tx_checksum_offload;
+  uint8_t* const packet = ports + wire::kPortsSize;
+  if (offload) {
+    gather(view_, packet);
+  } else {
+    open.sum.add({ports, wire::kPortsSize});
+    gather_and_sum(view_, packet, &open.sum);
+  }
+  open.spec.payload_length += size;
+  const size_t length = wire::kUdpPayloadOffset + open.spec.payload_length;
+  wire::encode_udp_headers(open.spec, offload, {open.frame, length});
+  if (!offload) wire::finish_udp_checksum({open.frame, length}, open.sum);
+  sender_.extend(static_cast<uint32_t>(length));
+  ipc::counter_add(counters_->tx_coalesced, 1);
+  return size;
+}
+
 // Returns the frame's length.
 size_t Engine::send_frame(Instant now, uint8_t* frame) {
+  if (view_.datagram_max > 0) {
+    if (const size_t grown = join_datagram(); grown > 0) return grown;
+  }
+  datagram_.frame = nullptr;
   Mac destination;
   if (!host_.path_mac(view_.path, &destination)) {
     const host::NextHop hop = host_.resolve(now, view_.tuple.remote_ip);
@@ -285,16 +324,24 @@ size_t Engine::send_frame(Instant now, uint8_t* frame) {
   const uint8_t* end = offload ? gather(view_, payload) : gather_and_sum(view_, payload, &sum);
   const auto length = static_cast<size_t>(end - frame);
   MN_ASSERT(length <= wire::kEthernetSize + nic_.mtu);
-  wire::encode_udp_headers({.source = nic_.mac,
-                            .destination = destination,
-                            .source_ip = view_.tuple.local_ip,
-                            .destination_ip = view_.tuple.remote_ip,
-                            .source_port = view_.tuple.local_port,
-                            .destination_port = view_.tuple.remote_port,
-                            .payload_length = length - wire::kUdpPayloadOffset},
-                           offload, {frame, length});
+  const wire::UdpFrameSpec spec{.source = nic_.mac,
+                                .destination = destination,
+                                .source_ip = view_.tuple.local_ip,
+                                .destination_ip = view_.tuple.remote_ip,
+                                .source_port = view_.tuple.local_port,
+                                .destination_port = view_.tuple.remote_port,
+                                .payload_length = length - wire::kUdpPayloadOffset};
+  wire::encode_udp_headers(spec, offload, {frame, length});
   if (!offload) wire::finish_udp_checksum({frame, length}, sum);
   sender_.commit(static_cast<uint32_t>(length), offload);
+  if (view_.datagram_max > spec.payload_length + wire::kPortsSize + wire::kHeaderSize) {
+    datagram_ = {.frame = frame,
+                 .spec = spec,
+                 .payload_max = view_.datagram_max,
+                 .sum = sum,
+                 .path = view_.path,
+                 .peer_engine = view_.peer_engine};
+  }
   return length;
 }
 

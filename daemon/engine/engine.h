@@ -20,6 +20,8 @@
 #include "ipc/shm_counters.h"
 #include "nic/nic_port.h"
 #include "transport/transport.h"
+#include "wire/checksum.h"
+#include "wire/frame.h"
 
 namespace mn {
 
@@ -64,6 +66,16 @@ class Engine {
   void wake();  // after pushing commands
 
  private:
+  // The last frame of the burst, if packets of other flows may join it (wire/datagram.h).
+  struct OpenDatagram {
+    uint8_t* frame = nullptr;  // FrameSender::last(); nullptr: none
+    wire::UdpFrameSpec spec;
+    size_t payload_max = 0;  // of every packet in it
+    wire::InternetSum sum;   // of the payload, unless the NIC makes it
+    uint32_t path = 0;
+    uint8_t peer_engine = 0;
+  };
+
   // A connect that waits for its next hop's MAC address.
   struct WaitingConnect {
     EngineCommand command;
@@ -92,6 +104,7 @@ class Engine {
   void receive_handed(Instant now, const wire::FrameView& view, uint32_t arrived_at);
   bool is_for_us(const wire::FrameView& view) const;
   void receive_udp(Instant now, const wire::FrameView& view);
+  void receive_coalesced(Instant now, const wire::FrameView& view, size_t first_length);
   bool move_open(Instant now, const wire::FrameView& view, uint32_t arrived_at);
   void receive_packet(Instant now, const FourTuple& tuple, std::span<const uint8_t> payload,
                       uint32_t path);
@@ -110,6 +123,7 @@ class Engine {
   void expel(Instant now, Lane* lane);
   size_t transmit(Instant now);
   size_t send_frame(Instant now, uint8_t* frame);
+  size_t join_datagram();
   size_t send_host_frames(Instant now);
   bool ring_applications();
   void publish_counters(Instant now);
@@ -132,9 +146,10 @@ class Engine {
   transport::Transport transport_;
   LaneSet lanes_;
   FrameSender sender_;
-  const size_t rx_burst_;                                   // frames in one poll
-  std::array<RxFrame, kBurstMax> received_;                 // of the burst being looked at
-  transport::TransmitView view_;                            // of the packet being sent
+  const size_t rx_burst_;                    // frames in one poll
+  std::array<RxFrame, kBurstMax> received_;  // of the burst being looked at
+  transport::TransmitView view_;             // of the packet being sent
+  OpenDatagram datagram_;
   std::vector<uint8_t> loop_;                               // one packet to ourselves
   transport::FlowHandle last_sent_ = transport::kNoHandle;  // the flow that was sent on last
   std::vector<WaitingConnect> waiting_;                     // capacity kWaitingMax

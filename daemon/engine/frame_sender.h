@@ -26,6 +26,14 @@ class FrameSender {
   uint8_t* begin(Instant now);
   // The frame at begin() is complete: `length` bytes, padded here to the Ethernet minimum.
   void commit(uint32_t length, bool offload_checksum);
+  // The frame that was committed last, as long as it is here; nullptr: none.
+  const uint8_t* last() const { return ready_count_ > 0 ? ready_[ready_count_ - 1].data : nullptr; }
+  // last() has grown to `length` bytes.
+  void extend(uint32_t length) {
+    TxFrame& frame = ready_[ready_count_ - 1];
+    ready_bytes_ += length - frame.length;
+    frame.length = length;
+  }
   // Passes everything collected to the port.
   void flush(Instant now);
 

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/gather.h"
 #include "wire/bytes.h"
+#include "wire/datagram.h"
 #include "wire/frame.h"
 
 namespace mn {
@@ -88,7 +89,49 @@ uint32_t prefetch_table(const transport::Transport& transport, const RxFrame& be
       return;
     }
   }
+  const size_t first_length = wire::first_packet_length(view.payload);
+  if (__builtin_expect(first_length < view.payload.size(), 0)) {
+    receive_coalesced(now, view, first_length);
+    return;
+  }
   receive_packet(now, tuple_of(view), view.payload, path);
+}
+
+// All packets of a datagram are for flows of this engine, or the peer is wrong about it. A few at a
+// time are asked for in the flow table, then their flows, then they are read: none is waited for
+// alone.
+void Engine::receive_coalesced(Instant now, const wire::FrameView& view, size_t first_length) {
+  if (!wire::coalesced_ok(view.payload)) {
+    ipc::counter_add(counters_->drop_malformed, 1);
+    return;
+  }
+  struct Waiting {
+    FourTuple tuple;
+    std::span<const uint8_t> bytes;
+    uint32_t hash;
+  };
+  std::array<Waiting, 16> waiting;
+  waiting[0] = {tuple_of(view), view.payload.first(first_length), 0};
+  waiting[0].hash = transport_.prefetch_table(waiting[0].tuple);
+  size_t count = 1;
+  std::span<const uint8_t> rest = view.payload.subspan(first_length);
+  size_t further = 0;
+  do {
+    for (wire::CoalescedPacket packet;
+         count < waiting.size() && wire::next_coalesced(&rest, &packet); count++, further++) {
+      FourTuple tuple = tuple_of(view);
+      tuple.remote_port = packet.source_port;
+      tuple.local_port = packet.destination_port;
+      waiting[count] = {tuple, packet.bytes, transport_.prefetch_table(tuple)};
+    }
+    transport_.prefetch_of(waiting[0].hash);
+    for (size_t i = 0; i < count; i++) {
+      if (i + 1 < count) transport_.prefetch_of(waiting[i + 1].hash);
+      receive_packet(now, waiting[i].tuple, waiting[i].bytes, host::kNoPath);
+    }
+    count = 0;
+  } while (!rest.empty());
+  ipc::counter_add(counters_->rx_coalesced, further);
 }
 
 size_t Engine::receive(Instant now) {

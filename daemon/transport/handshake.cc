@@ -57,6 +57,8 @@ void adopt_options(Core& core, Instant now, Flow& flow, const wire::Packet& pack
   flow.tag_remote = options.tag;
   flow.mss = flow.mss_agreed = std::min(core.config.mss, options.mss);
   flow.takes_parts = (options.features & wire::kFeatureParts) != 0;
+  flow.coalesces = (options.features & wire::kFeatureCoalescing) != 0 && options.engine < 16;
+  flow.peer_engine = options.engine & 15;
   flow.rx_next = flow.rx_end = {options.first_sequence};
   flow.rx_limit = flow.rx_next + core.config.window_packets_max;
   flow.tx_limit = flow.tx_first + std::min<uint32_t>(options.window, kWindowMax);
@@ -267,8 +269,9 @@ bool transmit_handshake(Core& core, Instant now, Flow& flow, TransmitView* view)
   const wire::Options options{.mss = flow.rx_mss,
                               .tag = flow.tag_local,
                               .first_sequence = flow.tx_first.value,
-                              .features = wire::kFeatureParts,
+                              .features = wire::kFeatureParts | wire::kFeatureCoalescing,
                               .window = window,
+                              .engine = static_cast<uint16_t>(core.config.engine),
                               .cookie = flow.open_cookie};
   address_view(now, flow, view);
   const size_t size = wire::encode_packet_header(header, {}, view->header);

@@ -61,6 +61,7 @@ void transmit_again(Core& core, Instant now, Flow& flow, Seqno s, bool ack_now,
   }
   note_sent_again(core, now, flow, s, packet);
   write_record(core, now, flow, s, packet, ack_now, view);
+  view->datagram_max = 0;  // alone: perhaps what failed was the path of the flow that it went with
 }
 
 // For which the peer has room.

@@ -48,6 +48,7 @@ void StrayAnswers::transmit(Instant now, uint16_t mss, TransmitView* view) {
   view->path = answer.path;
   view->path_in_doubt = false;
   view->flow = kNoHandle;
+  view->datagram_max = 0;
   view->table_size = view->piece_count = 0;
   wire::PacketHeader header{.type = wire::PacketType::kReset,
                             .flags = answer.flags,

@@ -112,6 +112,12 @@ bool transmit_established(Core& core, Instant now, Flow& flow, TransmitView* vie
   return false;
 }
 
+// A padded probe asks what the path of this flow takes.
+bool may_share(const Flow& flow, const PacketSpec& spec) {
+  return flow.coalesces && flow.state == FlowState::kEstablished &&
+         (spec.type != PacketType::kProbe || spec.payload_length == 0);
+}
+
 }  // namespace
 
 void address_view(Instant now, const Flow& flow, TransmitView* view) {
@@ -119,6 +125,7 @@ void address_view(Instant now, const Flow& flow, TransmitView* view) {
   view->path = flow.path;
   view->path_in_doubt = path_in_doubt(now, flow);
   view->flow = flow.handle;
+  view->datagram_max = 0;
   view->payload_length = 0;
 }
 
@@ -158,6 +165,10 @@ void write_header(Core& core, Instant now, Flow& flow, const PacketSpec& spec, T
                                   .sack_count = static_cast<uint8_t>(range_count),
                                   .extra = static_cast<uint16_t>(unnamed)};
   address_view(now, flow, view);
+  if (may_share(flow, spec)) {
+    view->datagram_max = static_cast<uint16_t>(wire::kHeaderSize + flow.mss);
+    view->peer_engine = flow.peer_engine;
+  }
   view->payload_length = spec.payload_length;
   view->header_size =
       wire::encode_packet_header(header, std::span(ranges, range_count), view->header);

@@ -72,6 +72,10 @@ struct TransmitView {
       0;  // the caller's word for the flow's next hop (set_path / request), 0: look it up
   bool path_in_doubt = false;   // nothing was heard on it for long: is the next hop still there?
   FlowHandle flow = kNoHandle;  // kNoHandle for packets without a flow (resets)
+  // Most bytes of a datagram that this packet may share with others for the same engine of the same
+  // host (wire/datagram.h); 0: it travels alone.
+  uint16_t datagram_max = 0;
+  uint8_t peer_engine = 0;
   size_t header_size = 0;
   std::array<uint8_t,
              wire::kHeaderSize + wire::kSackRangesMax * wire::kSackRangeSize + wire::kOptionsSize>

@@ -160,6 +160,7 @@ bool parse_options(std::span<const uint8_t> payload, Options* ret_options) {
   options.first_sequence = load_be32(at + 8);
   options.features = load_be32(at + 12);
   options.window = load_be16(at + 16);
+  options.engine = load_be16(at + 18);
   options.cookie = load_be64(at + 24);
   if (options.version_min == 0 || options.version_min > options.version_max) return false;
   if (options.mss < kMssMin || options.tag == 0) return false;
@@ -176,7 +177,7 @@ void encode_options(const Options& options, std::span<uint8_t, kOptionsSize> out
   store_be32(at + 8, options.first_sequence);
   store_be32(at + 12, options.features);
   store_be16(at + 16, options.window);
-  store_be16(at + 18, 0);
+  store_be16(at + 18, options.engine);
   store_be32(at + 20, 0);
   store_be64(at + 24, options.cookie);
 }

@@ -22,8 +22,8 @@
 //   30     2    extra: kPart: where in the bytes of the messages of packet `sequence` this payload
 //               begins; kAck with kFlagMore: how many of those bytes of packet `ack` have come;
 //               other kAck: payload bytes of a kProbe that came, 0: none; kData, kClose,
-//               kProbe: packets beyond `ack` that came and for whose ranges there was no room. In others
-//               reserved: 0 when sent, ignored when received (room for an authentication key
+//               kProbe: packets beyond `ack` that came and for whose ranges there was no room. In
+//               others reserved: 0 when sent, ignored when received (room for an authentication key
 //               index; the tag itself would be a trailer)
 #pragma once
 
@@ -131,7 +131,8 @@ constexpr uint16_t kMssMin = 64;
 //   8      4    first_sequence
 //   12     4    features
 //   16     2    window
-//   18     6    reserved: 0 when sent, ignored when received
+//   18     2    engine: the sender's that has the flow, among those of its NIC
+//   20     4    reserved: 0 when sent, ignored when received
 //   24     8    cookie
 struct Options {
   uint8_t version_min = kVersion;
@@ -141,13 +142,16 @@ struct Options {
   uint32_t first_sequence = 0;  // of the sender's first data packet
   uint32_t features = 0;        // bit set; both sides use the intersection
   uint16_t window = 0;          // packets
-  uint64_t cookie = 0;          // kOpenAck gives, a repeated kOpen returns; 0: none
+  uint16_t engine = 0;
+  uint64_t cookie = 0;  // kOpenAck gives, a repeated kOpen returns; 0: none
 };
 constexpr size_t kOptionsSize = 32;
 
 // Of Options::features: answers padded probes and takes parts. A host that does not would look like
 // a path that eats large packets.
 constexpr uint32_t kFeatureParts = 1;
+// Takes datagrams with packets of several flows (datagram.h).
+constexpr uint32_t kFeatureCoalescing = 2;
 
 // False: too short, an impossible version range, mss below kMssMin or tag 0.
 bool parse_options(std::span<const uint8_t> payload, Options* ret_options);

@@ -53,6 +53,8 @@ constexpr uint32_t kCounterEnginesMax = 16;
   X(nic_resets, "times the NIC was reset because its driver asked for it")                \
   X(handed_over, "packets of another engine's flows, handed to it")                       \
   X(handed_lost, "packets lost because another engine's queue was full")                  \
+  X(rx_coalesced, "packets received in a frame after the first one")                      \
+  X(tx_coalesced, "packets sent in a frame after the first one")                          \
   X(path_mtu_probes_lost, "padded probes lost on paths that took smaller packets")        \
   X(path_mtu_reduced,                                                                     \
     "times a flow went over to smaller packets because its path eats large "              \
