@@ -8,7 +8,7 @@
 
 local VALUES = {
   kVersion = 1, kHeaderSize = 32, kSackRangesMax = 16, kSackRangeSize = 4, kMssMin = 64, kOptionsSize = 32,
-  kFeatureParts = 1,
+  kFeatureParts = 1, kFeatureCoalescing = 2,
 }
 local TYPES = {
   [1] = "Open", [2] = "OpenAck", [3] = "Data", [4] = "Ack", [5] = "Close", [6] = "Reset", [7] = "Probe",
@@ -24,12 +24,14 @@ local HEADER = {
 }
 local OPTIONS = {
   version_min = {0, 1}, version_max = {1, 1}, mss = {2, 2}, tag = {4, 4}, first_sequence = {8, 4},
-  features = {12, 4}, window = {16, 2}, reserved = {18, 6}, cookie = {24, 8},
+  features = {12, 4}, window = {16, 2}, engine = {18, 2}, reserved = {20, 4}, cookie = {24, 8},
 }
 -- ---- End of what is compared.
 
 local OPEN, OPEN_ACK, DATA, ACK, CLOSE, RESET, PROBE, PART = 1, 2, 3, 4, 5, 6, 7, 8
 local NAMES_LESS = {[DATA] = true, [CLOSE] = true, [PROBE] = true} -- than came, by so many
+local SHARES = {[DATA] = true, [ACK] = true, [CLOSE] = true, [PROBE] = true, [PART] = true} -- a datagram (datagram.h)
+local PORTS_SIZE = 4
 local WRAP = 4294967296
 local ECHO_DELAY_MAX = 65535 -- stands for "longer"
 
@@ -90,6 +92,11 @@ local f = {
   first_sequence = ProtoField.uint32("machnet.options.first_sequence", "First sequence number (raw)", base.DEC),
   features = ProtoField.uint32("machnet.options.features", "Features", base.HEX),
   own_window = ProtoField.uint16("machnet.options.window", "Window", base.DEC),
+  engine = ProtoField.uint16("machnet.options.engine", "Engine", base.DEC, nil, nil,
+    "The one of the sender's NIC that has the flow"),
+  src_port = ProtoField.uint16("machnet.srcport", "Source port", base.DEC, nil, nil,
+    "Of a packet that shares a datagram and is not its first"),
+  dst_port = ProtoField.uint16("machnet.dstport", "Destination port", base.DEC),
   options_reserved = ProtoField.bytes("machnet.options.reserved", "Reserved"),
   cookie = ProtoField.uint64("machnet.options.cookie", "Cookie", base.HEX),
   more_options = ProtoField.bytes("machnet.options.more", "Options of later versions"),
@@ -232,6 +239,37 @@ local function fault_of(buffer, h)
   if h.payload_length ~= 0 and h.type ~= PROBE then return "payload in a packet that has none" end
 end
 
+-- The packets of a datagram, as far as they were captured, and what the receiver refuses all of them for; nil: no
+-- packet of ours.
+local function packets_of(buffer, pinfo)
+  local src_port, dst_port, h = pinfo.src_port, pinfo.dst_port, read_header(buffer)
+  if not h then return nil end
+  local size, from, packets = buffer:reported_len(), 0, {}
+  if h.payload_at + h.payload_length >= size then
+    return {{ buffer = buffer, h = h, src_port = src_port, dst_port = dst_port }}, fault_of(buffer, h)
+  end
+  while captured(buffer, from, VALUES.kHeaderSize) do
+    h = read_header(buffer(from):tvb())
+    if not h then return packets, "bytes after a packet that are none" end
+    local length = h.payload_at + h.payload_length
+    if not SHARES[h.type] or h.type == PROBE and h.payload_length > 0 then
+      return packets, "a packet that has to travel alone is not"
+    end
+    if from + length > size then return packets, "lengths do not add up" end
+    if not captured(buffer, from, length) then return packets end
+    local one = { buffer = buffer(from, length):tvb(), h = h, src_port = src_port, dst_port = dst_port }
+    one.ports = from > 0 and buffer(from - PORTS_SIZE, PORTS_SIZE) or nil
+    one.fault = fault_of(one.buffer, h)
+    packets[#packets + 1] = one
+    from = from + length + PORTS_SIZE
+    if from - PORTS_SIZE == size then return packets end
+    if from > size then return packets, "lengths do not add up" end
+    if not captured(buffer, from - PORTS_SIZE, PORTS_SIZE) then return packets end
+    src_port, dst_port = buffer(from - PORTS_SIZE, 2):uint(), buffer(from - PORTS_SIZE + 2, 2):uint()
+  end
+  return packets, from + VALUES.kHeaderSize > size and "bytes after a packet that are none" or nil
+end
+
 -- ---- Flows: what is known from the packets so far, both directions
 
 local flows, flow_count, facts = {}, 0, {}
@@ -243,9 +281,10 @@ end
 local function new_direction() return { frames = {}, sent_at = {} } end
 
 -- The flow of a packet and its direction's two halves: `own` of its sender, `peer` of its receiver.
-local function flow_of(pinfo, h, own_tag)
-  local here = tostring(pinfo.src) .. ":" .. pinfo.src_port
-  local there = tostring(pinfo.dst) .. ":" .. pinfo.dst_port
+local function flow_of(pinfo, packet, own_tag)
+  local h = packet.h
+  local here = tostring(pinfo.src) .. ":" .. packet.src_port
+  local there = tostring(pinfo.dst) .. ":" .. packet.dst_port
   local key = here < there and here .. " " .. there or there .. " " .. here
   local flow = flows[key]
   -- Somebody asks with another tag: that is another life. (Both may ask at once: each has one tag.)
@@ -301,13 +340,14 @@ local function note_echo(pinfo, h, peer, fact)
 end
 
 -- Looked at once, in the order of the capture; later dissections of the same frame use what was kept.
-local function follow(buffer, pinfo, h)
+local function follow(pinfo, packet)
+  local buffer, h = packet.buffer, packet.h
   local own_tag, first_sequence
   if is_handshake(h.type) and captured(buffer, h.payload_at, VALUES.kOptionsSize) then
     own_tag = number_of(buffer, OPTIONS.tag, h.payload_at)
     first_sequence = number_of(buffer, OPTIONS.first_sequence, h.payload_at)
   end
-  local flow, own, peer = flow_of(pinfo, h, own_tag)
+  local flow, own, peer = flow_of(pinfo, packet, own_tag)
   local fact = { stream = flow.index }
   if own_tag then
     fact.repeated = own.tag == own_tag
@@ -390,6 +430,7 @@ local function show_options(buffer, tree, h)
   add_range(options, f.first_sequence, buffer, OPTIONS.first_sequence, from)
   add_range(options, f.features, buffer, OPTIONS.features, from)
   add_range(options, f.own_window, buffer, OPTIONS.window, from)
+  add_range(options, f.engine, buffer, OPTIONS.engine, from)
   add_range(options, f.options_reserved, buffer, OPTIONS.reserved, from)
   add_range(options, f.cookie, buffer, OPTIONS.cookie, from)
   if h.payload_length > VALUES.kOptionsSize then
@@ -486,44 +527,63 @@ local function show_header(buffer, tree, h, sequence, ack)
   add_range(tree, extra, buffer, HEADER.extra)
 end
 
-function machnet.dissector(buffer, pinfo, root)
-  local h = read_header(buffer)
-  if not h then return 0 end
-  pinfo.cols.protocol = "Machnet"
-  local fault = fault_of(buffer, h)
-  local tree = root:add(machnet, buffer())
-  if fault then
-    -- The service drops such a packet: it takes no part in the flow.
-    show_header(buffer, tree, h, h.sequence, h.ack)
-    tree:add_proto_expert_info(e.malformed, "No right Machnet packet: " .. fault)
-    pinfo.cols.info = TYPES[h.type] .. " [dropped by the receiver: " .. fault .. "]"
-    return buffer:len()
-  end
+-- The service drops such a packet: it takes no part in the flow.
+local function show_refused(buffer, tree, h, fault)
+  show_header(buffer, tree, h, h.sequence, h.ack)
+  tree:add_proto_expert_info(e.malformed, "No right Machnet packet: " .. fault)
+  return TYPES[h.type] .. " [dropped by the receiver: " .. fault .. "]"
+end
 
-  local fact = facts[pinfo.number]
+-- Returns its line for the column of information.
+local function show_packet(pinfo, packet, index, root)
+  local buffer, h = packet.buffer, packet.h
+  local tree = root:add(machnet, buffer())
+  if packet.ports then
+    tree:add(f.src_port, packet.ports(0, 2))
+    tree:add(f.dst_port, packet.ports(2, 2))
+  end
+  if packet.fault then return show_refused(buffer, tree, h, packet.fault) end
+  local key = pinfo.number .. "." .. index
+  local fact = facts[key]
   if not fact then
-    fact = follow(buffer, pinfo, h)
-    facts[pinfo.number] = fact
+    fact = follow(pinfo, packet)
+    facts[key] = fact
   end
   local sequence, ack = h.sequence, h.ack
   if machnet.prefs.relative and h.type ~= OPEN and h.type ~= RESET then
     sequence, ack = relative(sequence, fact.own_base), relative(ack, fact.peer_base)
   end
-  pinfo.cols.info = string.format("%d → %d ", pinfo.src_port, pinfo.dst_port) .. summary(h, fact, sequence, ack)
-  tree:append_text(", " .. summary(h, fact, sequence, ack))
+  local text = summary(h, fact, sequence, ack)
+  tree:append_text(", " .. text)
   show_header(buffer, tree, h, sequence, ack)
   show_analysis(tree, fact)
   show_experts(tree, h, fact)
   show_sack(buffer, tree, h, ack)
   show_payload(buffer, tree, h)
+  return string.format("%d → %d ", packet.src_port, packet.dst_port) .. text
+end
+
+function machnet.dissector(buffer, pinfo, root)
+  local packets, fault = packets_of(buffer, pinfo)
+  if not packets then return 0 end
+  pinfo.cols.protocol = "Machnet"
+  if fault then
+    pinfo.cols.info = show_refused(buffer, root:add(machnet, buffer()), read_header(buffer), fault)
+    return buffer:len()
+  end
+  local lines = {}
+  for index, packet in ipairs(packets) do lines[index] = show_packet(pinfo, packet, index, root) end
+  pinfo.cols.info = table.concat(lines, " | ")
   return buffer:len()
 end
 
 machnet:register_heuristic("udp", function(buffer, pinfo, root)
-  local h = read_header(buffer)
-  if not h or fault_of(buffer, h) then return false end
-  if h.extra ~= 0 and h.type ~= PART and h.type ~= ACK and not NAMES_LESS[h.type] then
-    return false
+  local packets, fault = packets_of(buffer, pinfo)
+  if not packets or fault then return false end
+  for _, packet in ipairs(packets) do
+    local h = packet.h
+    local says_more = h.type == PART or h.type == ACK or NAMES_LESS[h.type]
+    if packet.fault or h.extra ~= 0 and not says_more then return false end
   end
   pinfo.conversation = machnet -- so that damaged packets of this flow are shown as such
   machnet.dissector(buffer, pinfo, root)

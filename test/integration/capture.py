@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import time
+from xml.etree import ElementTree
 
 from harness import HERE, Process, check, sh
 
@@ -62,6 +63,28 @@ def dissect(path, display="udp", options=()):
         arguments += ["-e", field]
     rows = [line.split("|") for line in tshark(path, *options, *arguments).splitlines()]
     return [dict(zip((re.sub(r"^machnet\.", "", field) for field in FIELDS), row)) for row in rows]
+
+
+def dissect_packets(path):
+    """One dictionary for each packet: several of one frame (their fields stand together in dissect) are taken apart."""
+    shared = {}
+    for frame in ElementTree.fromstring(tshark(path, "-T", "pdml", "-Y", "machnet.srcport")).iter("packet"):
+        packets = [proto for proto in frame.iter("proto") if proto.get("name") == "machnet"]
+        number = next(field.get("show") for field in frame.iter("field") if field.get("name") == "frame.number")
+        shared[number] = [[(field.get("name"), field.get("show") or "1") for field in packet.iter("field")]
+                          for packet in packets]
+    found = []
+    for row in dissect(path):
+        if row["frame.number"] not in shared:
+            found.append(row)
+        for fields in shared.get(row["frame.number"], []):
+            packet = {name: ",".join(value for field, value in fields if field == f"machnet.{name}") for name in row}
+            ports = [value for field, value in fields if field in ("machnet.srcport", "machnet.dstport")]
+            packet["udp.srcport"], packet["udp.dstport"] = ports or (row["udp.srcport"], row["udp.dstport"])
+            for name in ("frame.number", "frame.time_relative", "ip.src"):
+                packet[name] = row[name]
+            found.append(packet)
+    return found
 
 
 def forget(path):

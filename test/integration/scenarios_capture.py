@@ -5,10 +5,11 @@ import os
 import random
 import re
 import signal
+import struct
 import time
 
 import wire
-from capture import Capture, dissect, forget, numbers, tshark, write_capture
+from capture import Capture, dissect, dissect_packets, forget, numbers, tshark, write_capture
 from harness import Bed, Process, check, patience, say, scenarios
 from scenarios_traffic import result, server_result
 
@@ -57,9 +58,9 @@ def check_losses(packets, dropped):
     again = [p for p in packets if p["analysis.retransmission_of"]]
     sacks = [p for p in packets if numbers(p["sack_count"])[0] > 0]
     check(again and sacks, f"{dropped} packets dropped: {len(again)} retransmissions, {len(sacks)} with SACK")
-    by_frame = {p["frame.number"]: p for p in packets}
+    by_frame = {(p["frame.number"], p["stream"]): p for p in packets}
     for packet in again:
-        first = by_frame[packet["analysis.retransmission_of"]]
+        first = by_frame[packet["analysis.retransmission_of"], packet["stream"]]
         check(all(first[key] == packet[key] for key in ("seq", "ip.src", "stream", "message", "segment")),
               f"{packet} does not repeat {first}")
     for packet in sacks:
@@ -71,7 +72,8 @@ def check_losses(packets, dropped):
             at = last + 1
     acked = [p for p in packets if p["analysis.acks_frame"]]
     for packet in acked:
-        check(int(by_frame[packet["analysis.acks_frame"]]["seq"]) == int(packet["ack"]) - 1, f"{packet}")
+        check(int(by_frame[packet["analysis.acks_frame"], packet["stream"]]["seq"]) == int(packet["ack"]) - 1,
+              f"{packet}")
     trips = [float(p["analysis.rtt"]) for p in packets if p["analysis.rtt"]]
     check(len(trips) > len(packets) // 3 and 0 <= min(trips) and max(trips) < 5, f"{len(trips)} round trips")
     return len(again), len(sacks), sorted(trips)[len(trips) // 2]
@@ -116,7 +118,7 @@ def dissected_capture(build, mode):
         process.stop()
         dropped += int(process.expect(r"dropped (\d+)")[1])
 
-    packets = dissect(path)
+    packets = dissect_packets(path)
     say(f"{len(packets)} packets captured, {dropped} dropped on the way")
     strangers = [p for p in packets if not p["type"]]
     check(not strangers, f"not recognised: {strangers[:3]}")
@@ -294,3 +296,37 @@ def dissected_parts(build, _mode):
     path = write_capture("/tmp/alone.pcap", [frame(case, 50000 + index) for index, case in enumerate(cases)])
     claimed = [int(packet["frame.number"]) for packet in dissect(path, "machnet")]
     check(claimed == list(range(1, len(cases))), f"claimed of {len(cases)}: {claimed}")
+
+
+@scenario("none")
+def dissected_coalesced(build, _mode):
+    """Packets of three flows in one datagram: each is shown; a datagram that is cut wrongly is shown as dropped."""
+    def packet(kind, flags=0, payload=b"", **fields):
+        return wire.header(kind, flags, payload_length=len(payload), **{"sequence": 100, **fields}) + payload
+
+    def frame(payload):
+        return wire.udp_frame(bytes(6), bytes(6), "10.77.0.1", "10.77.0.2", 40000, 700, payload)
+
+    def joined(*others):
+        return b"".join(struct.pack(">HH", port, 700) + other for port, other in others)
+
+    whole = wire.FIRST | wire.LAST
+    first = packet(wire.DATA, whole, b"first")
+    good = first + joined((40001, packet(wire.ACK)), (40002, packet(wire.DATA, whole, b"third")))
+    broken = {"bytes after": good + bytes(32 // 2), "lengths": good + bytes(2), "add up": good[:-1],
+              "alone": first + joined((40001, packet(wire.PROBE, 0, bytes(9)))),
+              "none of ours": first + joined((40001, bytes(32)))}
+    path = write_capture("/tmp/coalesced.pcap", [frame(payload) for payload in [good, good, *broken.values()]])
+    lines = tshark(path).splitlines()
+    shown = dissect(path)
+    check(len(lines) == len(shown) == 2 + len(broken), f"{len(lines)} lines, {len(shown)} frames")
+    for text in ("40000 → 700 Data", "| 40001 → 700 Ack", "| 40002 → 700 Data"):
+        check(text in lines[0] and text in lines[1], f"{text} is not in: {lines[:2]}")
+    check(shown[0]["stream"] == shown[1]["stream"] == "0,1,2", f"flows {shown[0]['stream']}, {shown[1]['stream']}")
+    check(shown[0]["message"] == f"{b'first'.hex()},{b'third'.hex()}", f"messages {shown[0]['message']}")
+    check(shown[1]["analysis.retransmission_of"] == "1,1", f"sent again: {shown[1]['analysis.retransmission_of']}")
+    check(lines[0].count("Retransmission") == 0 and lines[1].count("[Retransmission]") == 2, str(lines[:2]))
+    for line, what in zip(lines[2:], broken, strict=True):
+        check("dropped by the receiver" in line, f"{what}: taken for right: {line}")
+    path = write_capture("/tmp/alone.pcap", [frame(payload) for payload in broken.values()])
+    check(not dissect(path, "machnet"), "broken datagrams of no known flow were claimed")
